@@ -1,0 +1,136 @@
+"""The state of an accumulation: what a valid one is, and its file, an npz without pickles."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import zipfile
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_FORMAT = "wsss_nonsalient.OACAMAccumulator 1"
+
+
+def check_state(state: dict[str, Any]) -> None:
+    """Check that a state is complete and consistent.
+
+    Raises:
+        ValueError: It is not, and why.
+    """
+    wanted: dict[str, type | tuple[type, ...]] = {
+        "num_classes": int,
+        "map_size": (tuple, list, type(None)),
+        "keys": list,
+        "num_maps": Tensor,
+        "classes": Tensor,
+        "maps": Tensor,
+    }
+    if not isinstance(state, dict) or set(state) != set(wanted):
+        got = sorted(map(str, state)) if isinstance(state, dict) else type(state).__name__
+        raise ValueError(f"state: expected {sorted(wanted)}, got {got}")
+    for name, kind in wanted.items():
+        if not isinstance(state[name], kind):
+            raise ValueError(f"state: {name} has the wrong type {type(state[name]).__name__}")
+    keys, num_maps, classes, maps = (state[n] for n in ("keys", "num_maps", "classes", "maps"))
+    size = tuple(state["map_size"] or (0, 0))
+    if not all(isinstance(key, str) for key in keys) or len(set(keys)) != len(keys):
+        raise ValueError("state: keys are not distinct strings")
+    integers = num_maps.dtype == classes.dtype == torch.int64
+    if not integers or num_maps.shape != (len(keys),) or classes.dim() != 1:
+        raise ValueError("state: num_maps and classes are not int64, one a key and one a map")
+    if int(num_maps.sum()) != len(classes) or bool((num_maps < 0).any()):
+        raise ValueError("state: num_maps does not add up to the number of classes")
+    if maps.shape != (len(classes), *size):
+        raise ValueError(f"state: maps have shape {tuple(maps.shape)}, not {(len(classes), *size)}")
+    if bool(((classes < 0) | (classes >= state["num_classes"])).any()):
+        raise ValueError(f"state: classes are not all in 0..{state['num_classes'] - 1}")
+    owners = torch.repeat_interleave(torch.arange(len(keys)), num_maps)
+    if len(torch.unique(owners * state["num_classes"] + classes)) != len(classes):
+        raise ValueError("state: a key has two maps of one class")
+    if maps.is_floating_point() and not bool(((maps >= 0) & (maps <= 1)).all()):
+        raise ValueError("state: maps have NaN or leave [0, 1]")
+
+
+def write_state(path: str | PathLike[str], state: dict[str, Any]) -> None:
+    """Write a state, replacing the file in one step once all of it is on the disk."""
+    import numpy as np
+
+    header = {
+        "format": _FORMAT,
+        "num_classes": state["num_classes"],
+        "map_size": state["map_size"],
+        "keys": state["keys"],
+    }
+    path = Path(path)
+    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            np.savez(
+                file,
+                header=np.frombuffer(json.dumps(header).encode("ascii"), dtype=np.uint8),
+                num_maps=state["num_maps"].numpy(),
+                classes=state["classes"].numpy(),
+                maps=state["maps"].numpy(),
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_state(path: str | PathLike[str]) -> dict[str, Any]:
+    """Read a state that :func:`write_state` wrote; no more memory than the file is long.
+
+    Raises:
+        OSError: The file cannot be opened.
+        ValueError: It is not a whole file of :func:`write_state`.
+    """
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                header = json.loads(_read_array(archive, "header").tobytes())
+                if header["format"] != _FORMAT:
+                    raise ValueError(f"its format is {header['format']!r}, not {_FORMAT!r}")
+                size = header["map_size"]
+                state = {
+                    "num_classes": header["num_classes"],
+                    "map_size": None if size is None else tuple(size),
+                    "keys": header["keys"],
+                }
+                for name in ("num_maps", "classes", "maps"):
+                    state[name] = torch.from_numpy(_read_array(archive, name))
+            check_state(state)
+        except Exception as error:  # whatever a damaged or foreign file makes the parsers raise
+            raise ValueError(
+                f"{os.fspath(path)}: expected a file of OACAMAccumulator.save, got something else "
+                f"or a damaged one ({type(error).__name__}: {error})"
+            ) from error
+    return state
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[np.generic]:
+    """One member, read into memory of its own size, whatever its header promises."""
+    import numpy as np
+
+    member = archive.getinfo(f"{name}.npy")
+    if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
+        raise ValueError(f"{name} is compressed or encrypted")
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):
+            raise ValueError(f"{name} has npy version {version}")
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+        data = bytearray(file.read())  # reading to the end checks the member's CRC
+    if dtype.hasobject or fortran_order:
+        raise ValueError(f"{name} has dtype {dtype} or column order")
+    return np.frombuffer(data, dtype=dtype).reshape(shape)

@@ -1,0 +1,145 @@
+"""Values of arguments: what dtype they are read in, and whether they are what they must be.
+
+Checks of values cost a synchronisation on a GPU, so they are made only where :func:`reads_values`
+allows it, and :func:`verify` reads all of a call's in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ._checks import WIDE_UNSIGNED, described
+
+_value_checks: ContextVar[bool | None] = ContextVar("value_checks", default=None)
+
+
+@contextmanager
+def value_checks(enabled: bool) -> Iterator[None]:
+    """Turn the checks of tensor *values* off, or fully on, inside a ``with`` block.
+
+    Label functions check values (NaN, range, 0/1 labels, label range) by default, with one read of
+    the device a call; losses check those of their targets on the CPU only. ``value_checks(False)``
+    leaves all of these out, so that nothing synchronises; ``value_checks(True)`` lets losses check
+    on a GPU too. Types, shapes, devices and options are checked always. The setting belongs to the
+    current thread (or task) and blocks nest. Compiling and exporting leave value checks out.
+
+    Args:
+        enabled: False for no value checks, True for all of them.
+
+    Raises:
+        TypeError: ``enabled`` is not a bool.
+
+    Example:
+        >>> import torch
+        >>> from wsss_nonsalient import normalize_cam, value_checks
+        >>> with value_checks(False):
+        ...     normalize_cam(torch.tensor([[[1.0, 2.0]]]))
+        tensor([[[0.5000, 1.0000]]])
+    """
+    if not isinstance(enabled, bool):
+        raise TypeError(f"enabled: expected a bool, got {described(enabled)}")
+    token = _value_checks.set(enabled)
+    try:
+        yield
+    finally:
+        _value_checks.reset(token)
+
+
+def is_traced() -> bool:
+    """Whether this call is being compiled or exported, where values have no meaning."""
+    return torch.compiler.is_compiling()
+
+
+def reads_values(tensor: Tensor, *, in_training_step: bool = False) -> bool:
+    """Whether values may be checked now, which on a GPU costs one synchronisation."""
+    if is_traced() or tensor.is_meta:
+        return False
+    enabled = _value_checks.get()
+    if enabled is None:
+        return not in_training_step or tensor.device.type == "cpu"
+    return enabled
+
+
+def native_integers(labels: Tensor) -> Tensor:
+    """Labels in a dtype that all operations support; uint16 and wider unsigned become int64."""
+    return labels.to(torch.int64) if labels.dtype in WIDE_UNSIGNED else labels
+
+
+def compute_dtype(*tensors: Tensor) -> torch.dtype:
+    """The dtype to compute in: float64 if any tensor is, else float32 (half precision too)."""
+    return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
+
+
+def unit_interval(image: Tensor, dtype: torch.dtype) -> Tensor:
+    """An image-like tensor in [0, 1]: uint8 means value / 255."""
+    return image.to(dtype) / 255 if image.dtype == torch.uint8 else image.to(dtype)
+
+
+class Claim(NamedTuple):
+    """Something that must hold of values: a 0-d bool tensor, and what to say if it does not."""
+
+    holds: Tensor
+    message: Callable[[], str]
+
+
+def verify(*claims: Claim) -> None:
+    """Raise the first claim that does not hold; all are read from the device in one go."""
+    for claim, holds in zip(claims, torch.stack([c.holds for c in claims]).tolist(), strict=True):
+        if not holds:
+            raise ValueError(claim.message())
+
+
+def finite(name: str, tensor: Tensor) -> Claim:
+    """Neither NaN nor infinity."""
+    is_finite = torch.isfinite(tensor)
+
+    def message() -> str:
+        count = int((~is_finite).sum())
+        return f"{name}: expected finite values, got {count} that are NaN or infinite"
+
+    return Claim(is_finite.all(), message)
+
+
+def in_unit_interval(name: str, image: Tensor) -> Claim:
+    """A floating-point image-like tensor in [0, 1], without NaN."""
+
+    def message() -> str:
+        if bool(torch.isnan(image).any()):
+            return f"{name}: expected values in [0, 1], got NaN"
+        low, high = float(image.min()), float(image.max())
+        hint = "; see normalize_cam" if name == "cam" else "; divide by the largest value first"
+        return f"{name}: expected values in [0, 1], got {low:g} to {high:g}{hint}"
+
+    if image.numel() == 0:
+        return Claim(torch.ones((), dtype=torch.bool, device=image.device), message)
+    low, high = image.aminmax()
+    return Claim((low >= 0) & (high <= 1), message)
+
+
+def multi_hot(name: str, labels: Tensor) -> Claim:
+    """Exactly 0 or 1 everywhere."""
+
+    def message() -> str:
+        wrong = labels[(labels != 0) & (labels != 1)]
+        return f"{name}: expected multi-hot labels, exactly 0 or 1, got {wrong[0].item()}"
+
+    return Claim(((labels == 0) | (labels == 1)).all(), message)
+
+
+def in_label_range(name: str, labels: Tensor, num_classes: int, ignore_index: int) -> Claim:
+    """Labels 0..num_classes or ``ignore_index``."""
+    valid = ((labels >= 0) & (labels <= num_classes)) | (labels == ignore_index)
+
+    def message() -> str:
+        wrong = labels[~valid][0].item()
+        return (
+            f"{name}: expected labels 0 to {num_classes} or {ignore_index} (ignored), got {wrong}"
+        )
+
+    return Claim(valid.all(), message)

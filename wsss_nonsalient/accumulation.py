@@ -1,0 +1,382 @@
+"""Online accumulation of class activation maps over training (OAA), as NSROM uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+from typing_extensions import Self
+
+from ._accumulation_state import check_state, read_state, write_state
+from ._checks import Sizes, check_integer, check_keys, check_number, check_size, check_tensor
+from ._map_store import MapStore
+from ._values import compute_dtype, finite, multi_hot, unit_interval, value_checks, verify
+from .cam import normalize_cam, resize_cam
+
+_STORAGE = (torch.uint8, torch.float16, torch.float32)
+
+
+class OACAMAccumulator:
+    r"""Running maximum of each image's class activation maps over training.
+
+    For each image and each class c that it has, with :math:`A = \mathrm{relu}(a^c) / \max a^c`:
+
+    .. math:: M \leftarrow \max(M, A) \quad \text{if } \sigma(x_c) \ge \text{min\_probability}
+
+    Maps are kept on the CPU under the image's key. Rounding to 8 bits (the default storage) has a
+    largest error of 0.5 / 255 that does not compound, since the maximum of rounded maps is the
+    rounded maximum.
+
+    Source: Jiang et al., ICCV 2019 (OAA); Yao et al., CVPR 2021, section 3.1. Call :meth:`update`
+    from the second epoch on, and with ``force_missing=True`` in the last one.
+
+    Args:
+        num_classes: Number C of foreground classes.
+        map_size: (height, width) of the stored maps: maps of other sizes are resized bilinearly.
+            None: the size of the first maps; another size is then an error.
+        min_probability: Maps of classes with a lower probability are skipped.
+        dtype: Storage, ``torch.uint8``, ``torch.float16`` or ``torch.float32``.
+
+    Raises:
+        TypeError: An argument has a wrong type.
+        ValueError: An argument is out of range; ``dtype`` is not one of the three.
+
+    Example:
+        >>> accumulator = OACAMAccumulator(2)
+        >>> present, logits = torch.tensor([[1, 0]]), torch.tensor([[3.0, 0.0]])
+        >>> for peak in (2.0, 8.0):
+        ...     cams = torch.tensor([[[[peak, 4.0]], [[1.0, 1.0]]]])
+        ...     accumulator.update(["2007_000032"], cams, present, logits)
+        >>> accumulator.compute(["2007_000032"])
+        tensor([[[[1., 1.]],
+        <BLANKLINE>
+                 [[0., 0.]]]])
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        map_size: Sequence[int] | None = None,
+        min_probability: float = 0.1,
+        dtype: torch.dtype = torch.uint8,
+    ) -> None:
+        check_integer("num_classes", num_classes, minimum=1)
+        check_number("min_probability", min_probability)
+        if dtype not in _STORAGE:
+            raise ValueError(f"dtype: expected one of {_STORAGE}, got {dtype!r}")
+        self.num_classes = int(num_classes)
+        self.min_probability = float(min_probability)
+        self.dtype = dtype
+        self._resizes = map_size is not None
+        self._store = MapStore(
+            None if map_size is None else check_size("map_size", map_size), dtype
+        )
+
+    @property
+    def map_size(self) -> tuple[int, int] | None:
+        """(height, width) of the stored maps; None before the first ones came."""
+        return self._store.size
+
+    def __len__(self) -> int:
+        """Number of images seen by :meth:`update`, with or without a stored map."""
+        return len(self._store.rows)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._store.rows
+
+    def __iter__(self) -> Iterator[str]:
+        """Keys in sorted order, which does not depend on the order of updates."""
+        return iter(sorted(self._store.rows))
+
+    def __repr__(self) -> str:
+        return (
+            f"OACAMAccumulator({self.num_classes}, map_size={self.map_size}, "
+            f"min_probability={self.min_probability}, dtype={self.dtype})"
+            f"[{len(self)} images, {self._store.num_maps} maps]"
+        )
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def update(
+        self,
+        keys: Sequence[str],
+        cams: Tensor,
+        image_labels: Tensor,
+        logits: Tensor,
+        *,
+        force_missing: bool = False,
+    ) -> None:
+        """Take in the class maps of a batch. An error leaves the accumulator as it was.
+
+        Args:
+            keys: A string for each image. A key that comes twice accumulates twice.
+            cams: (N, C, h, w) raw class maps, floating point, on any device.
+            image_labels: (N, C) multi-hot, exactly 0 or 1.
+            logits: (N, C) floating point.
+            force_missing: Store the map of a present class that has none yet, however low its
+                probability (for the last epoch).
+
+        Raises:
+            TypeError: An argument has a wrong type.
+            ValueError: Shapes or devices differ; ``image_labels`` has values other than 0 and 1;
+                ``logits``, or a map to store, has NaN or infinity; the maps' size is not that of
+                the stored ones, without ``map_size``.
+        """
+        keys = check_keys(keys)
+        sizes = Sizes(one_device=False)
+        check_tensor("cams", cams, "N C H W", "float", sizes)
+        check_tensor("image_labels", image_labels, "N C", "multi-hot", sizes)
+        check_tensor("logits", logits, "N C", "float", sizes)
+        self._check_batch(keys, sizes)
+
+        present = image_labels.cpu() != 0
+        x = torch.where(present, logits.cpu().to(torch.float32), 0)
+        verify(multi_hot("image_labels", image_labels.cpu()), finite("logits", x))
+        kept = present & (x.sigmoid() >= self.min_probability)
+        if force_missing:
+            kept |= self.missing(keys, present)
+        pairs = kept.nonzero().tolist()
+        maps = self._prepared(cams, pairs, keys)
+
+        self._store.size = self.map_size or (sizes["H"], sizes["W"])
+        self._store.add(keys)
+        self._store.maximum([(keys[image], c) for image, c in pairs], maps)
+
+    def compute(self, keys: Sequence[str]) -> Tensor:
+        """Accumulated maps of images.
+
+        Args:
+            keys: Keys that :meth:`update` has seen.
+
+        Returns:
+            (N, C, h, w) float32 in [0, 1] on the CPU; zeros for classes without a map.
+
+        Raises:
+            TypeError: ``keys`` is not a sequence of strings.
+            KeyError: A key was never seen.
+            ValueError: The maps' size is not known yet.
+        """
+        keys = check_keys(keys)
+        unknown = [key for key in keys if key not in self]
+        if unknown:
+            raise KeyError(f"keys: no update has seen {_named(unknown)}")
+        if self.map_size is None:
+            raise ValueError("keys: the size of the maps is not known before the first update")
+        where = [
+            (image, c, row)
+            for image, key in enumerate(keys)
+            for c, row in self._store.rows[key].items()
+        ]
+        computed = torch.zeros(len(keys), self.num_classes, *self.map_size)
+        if where:
+            images, classes, rows = zip(*where, strict=True)
+            computed[images, classes] = unit_interval(self._store[rows], torch.float32)
+        return computed
+
+    def missing(self, keys: Sequence[str], image_labels: Tensor) -> Tensor:
+        """Which present classes have no stored map.
+
+        Args:
+            keys: A string for each image; may be keys that were never seen.
+            image_labels: (N, C) multi-hot, exactly 0 or 1.
+
+        Returns:
+            (N, C) bool on the CPU.
+
+        Raises:
+            TypeError: An argument has a wrong type.
+            ValueError: Shapes differ; ``image_labels`` has values other than 0 and 1.
+        """
+        keys = check_keys(keys)
+        sizes = Sizes()
+        check_tensor("image_labels", image_labels, "N C", "multi-hot", sizes)
+        self._check_batch(keys, sizes)
+        image_labels = image_labels.cpu()
+        verify(multi_hot("image_labels", image_labels))
+        missing = image_labels != 0
+        for image, key in enumerate(keys):
+            missing[image, list(self._store.rows.get(key, ()))] = False
+        return missing
+
+    @torch.inference_mode(False)
+    def merge(self, other: OACAMAccumulator) -> None:
+        """Take in what another accumulator has: images of both, the maximum of maps in both.
+
+        Commutative, associative and idempotent.
+
+        Args:
+            other: An accumulator of the same classes, storage and map size.
+
+        Raises:
+            TypeError: ``other`` is not an OACAMAccumulator.
+            ValueError: Its number of classes, dtype or map size differ.
+        """
+        if not isinstance(other, OACAMAccumulator):
+            raise TypeError(f"other: expected an OACAMAccumulator, got {type(other).__name__}")
+        self._check_alike("other", other.num_classes, other.dtype, other.map_size)
+        self._store.size = self.map_size or other.map_size
+        self._store.add(list(other))
+        owners = other._store.owners()
+        self._store.maximum(
+            [(key, c) for key, c, _ in owners], other._store[[row for *_, row in owners]]
+        )
+
+    def synchronize(self, group: distributed.ProcessGroup | None = None) -> None:
+        """Merge over the processes of ``torch.distributed``: afterwards all have the same maps.
+
+        Every process of the group must call it. Without an initialised process group there is
+        nothing to merge, and nothing is done. If it fails, the accumulator is as it was.
+
+        Args:
+            group: The process group; None: all processes.
+
+        Raises:
+            ValueError: The accumulators' numbers of classes, dtypes or map sizes differ.
+        """
+        if not (distributed.is_available() and distributed.is_initialized()):
+            return
+        merged = self._empty()
+        for rank in range(distributed.get_world_size(group)):
+            own = rank == distributed.get_rank(group)
+            states = [self.state_dict() if own else None]
+            source = rank if group is None else distributed.get_global_rank(group, rank)
+            distributed.broadcast_object_list(states, src=source, group=group)
+            received = self._empty()
+            received.load_state_dict(states[0] or {})
+            merged.merge(received)
+        self.load_state_dict(merged.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was accumulated, in an order that does not depend on the order of updates.
+
+        Returns:
+            ``num_classes``; ``map_size``, (height, width) or None; ``keys``, a sorted list;
+            ``num_maps`` (int64), how many maps each key has; ``classes`` (int64) of the maps, in
+            the order of the keys; ``maps`` (number of maps, height, width).
+        """
+        keys = list(self)
+        owners = self._store.owners()
+        return {
+            "num_classes": self.num_classes,
+            "map_size": self.map_size,
+            "keys": keys,
+            "num_maps": torch.tensor([len(self._store.rows[k]) for k in keys], dtype=torch.int64),
+            "classes": torch.tensor([c for _, c, _ in owners], dtype=torch.int64),
+            "maps": self._store[[row for *_, row in owners]],
+        }
+
+    @torch.inference_mode(False)
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace the contents by those of a :meth:`state_dict`. An error leaves all as it was.
+
+        Args:
+            state: A state of an accumulator of the same classes, storage and map size.
+
+        Raises:
+            ValueError: It is no such state, or its number of classes, dtype or map size differ.
+        """
+        check_state(state)
+        self._check_alike("state", state["num_classes"], state["maps"].dtype, state["map_size"])
+        store = MapStore(self.map_size or state["map_size"], self.dtype)
+        store.add(state["keys"])
+        owners = [
+            k
+            for k, n in zip(state["keys"], state["num_maps"].tolist(), strict=True)
+            for _ in range(n)
+        ]
+        store.maximum(
+            list(zip(owners, state["classes"].tolist(), strict=True)), state["maps"].cpu()
+        )
+        self._store = store
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write everything to a file: an ``npz`` of plain arrays, without pickles.
+
+        The file is replaced atomically: a process that is killed meanwhile leaves the old one.
+
+        Args:
+            path: Where to write.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        write_state(path, self.state_dict())
+
+    def load(self, path: str | PathLike[str]) -> Self:
+        """Replace the contents by those of a file that :meth:`save` wrote.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The accumulator itself.
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: It is not a whole file of :meth:`save`, or its number of classes, dtype or
+                map size differ.
+        """
+        self.load_state_dict(read_state(path))
+        return self
+
+    def _empty(self) -> OACAMAccumulator:
+        return OACAMAccumulator(
+            self.num_classes,
+            map_size=self.map_size,
+            min_probability=self.min_probability,
+            dtype=self.dtype,
+        )
+
+    def _check_batch(self, keys: list[str], sizes: Sizes) -> None:
+        if sizes["N"] != len(keys):
+            raise ValueError(f"keys: expected {sizes['N']}, one an image, got {len(keys)}")
+        if sizes["C"] != self.num_classes:
+            raise ValueError(
+                f"image_labels: expected C = {self.num_classes}, as num_classes, got {sizes['C']}"
+            )
+        size = (sizes["H"], sizes["W"]) if "H" in sizes.axes else self.map_size
+        if not self._resizes and self.map_size is not None and size != self.map_size:
+            raise ValueError(
+                f"cams: expected maps of {self.map_size}, as those stored before, got {size} for "
+                f"{_named(keys)}; give map_size to resize all maps to one grid"
+            )
+
+    def _check_alike(
+        self, name: str, num_classes: int, dtype: torch.dtype, size: tuple[int, int] | None
+    ) -> None:
+        for what, expected, got in (
+            ("num_classes", self.num_classes, num_classes),
+            ("dtype", self.dtype, dtype),
+            ("map_size", self.map_size or size, size or self.map_size),
+        ):
+            if expected != got:
+                raise ValueError(f"{name}: expected {what} = {expected}, got {got}")
+
+    def _prepared(self, cams: Tensor, pairs: list[list[int]], keys: list[str]) -> Tensor:
+        """Maps of (image, class) pairs, normalised, resized and as they are stored."""
+        if not pairs:
+            return self._store[[]]
+        images, classes = torch.tensor(pairs, device=cams.device).unbind(1)
+        selected = cams.detach()[images, classes].to(compute_dtype(cams))
+        for (image, _), is_finite in zip(
+            pairs, selected.isfinite().flatten(1).all(dim=1).tolist(), strict=True
+        ):
+            if not is_finite:
+                raise ValueError(
+                    f"cams: expected finite values, got NaN or infinity in {keys[image]!r}"
+                )
+        with value_checks(False):
+            maps = normalize_cam(selected)
+            if self.map_size is not None:
+                maps = resize_cam(maps, self.map_size)
+        if self.dtype == torch.uint8:
+            maps = (maps * 255).round()
+        return maps.to(self.dtype).cpu()
+
+
+def _named(keys: Sequence[str]) -> str:
+    return ", ".join(map(repr, keys[:3])) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")

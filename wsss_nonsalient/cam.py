@@ -1,0 +1,237 @@
+"""Class activation maps: the head that makes them, and what is done to them before labelling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ._checks import Sizes, check_choice, check_integer, check_size, check_tensor
+from ._values import compute_dtype, finite, reads_values, unit_interval, verify
+from .reasoning import GlobalReasoningUnit
+
+Normalization = Literal["max", "minmax"]
+_NORMALIZATIONS: tuple[Normalization, ...] = ("max", "minmax")
+
+
+class CAMOutput(NamedTuple):
+    """What a :class:`CAMHead` gives."""
+
+    logits: Tensor  #: (N, num_classes)
+    cams: Tensor  #: (N, num_classes, H, W) raw class maps
+
+
+class CAMHead(nn.Module):
+    r"""Classification head whose class maps are class activation maps.
+
+    Three 3x3 convolutions with ReLU between them, the global reasoning unit, ReLU, and a 1x1
+    convolution to one map a class; the logits are the maps' spatial means.
+
+    Source: Yao et al., CVPR 2021, section 3.1.
+
+    Args:
+        in_channels: Channels of the trunk's features.
+        num_classes: Number of foreground classes.
+        hidden_channels: Channels of the 3x3 convolutions; None leaves these out.
+        num_nodes: Nodes of the :class:`GlobalReasoningUnit`; None leaves the unit out.
+
+    Raises:
+        TypeError: An argument is not an integer (or None).
+        ValueError: A size is below 1.
+
+    Example:
+        >>> head = CAMHead(16, 20, hidden_channels=8, num_nodes=4)
+        >>> logits, cams = head(torch.randn(2, 16, 7, 7))
+        >>> logits.shape, cams.shape
+        (torch.Size([2, 20]), torch.Size([2, 20, 7, 7]))
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        *,
+        hidden_channels: int | None = 512,
+        num_nodes: int | None = 64,
+    ) -> None:
+        super().__init__()
+        check_integer("in_channels", in_channels, minimum=1)
+        check_integer("num_classes", num_classes, minimum=1)
+        channels = in_channels
+        self.features = nn.Sequential()
+        if hidden_channels is not None:
+            check_integer("hidden_channels", hidden_channels, minimum=1)
+            channels = hidden_channels
+            self.features = nn.Sequential(
+                nn.Conv2d(in_channels, channels, 3, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(channels, channels, 3, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(channels, channels, 3, padding=1),
+            )
+        self.reasoning = (
+            nn.Identity() if num_nodes is None else GlobalReasoningUnit(channels, num_nodes)
+        )
+        self.classifier = nn.Conv2d(channels, num_classes, 1)
+
+    def forward(self, features: Tensor) -> CAMOutput:
+        """Class maps of (N, in_channels, H, W) features, and their means as logits."""
+        hidden = functional.relu(self.reasoning(self.features(features)))
+        cams = self.classifier(hidden)
+        return CAMOutput(cams.mean(dim=(2, 3)), cams)
+
+
+def normalize_cam(cam: Tensor, *, mode: Normalization = "max") -> Tensor:
+    r"""Scale each class map to [0, 1].
+
+    .. math:: \text{max: } \frac{\mathrm{relu}(a)}{\max a} \qquad
+              \text{minmax: } \frac{a - \min a}{\max a - \min a}
+
+    A map that leaves nothing to divide by gives zeros: for ``"max"`` one without a positive value,
+    for ``"minmax"`` a constant one. Differentiable.
+
+    Source: CAM and OAA take ``"max"``; the released NSROM takes ``"minmax"`` for maps that it reads
+    from 8-bit files.
+
+    Args:
+        cam: (\*, C, H, W) raw maps, floating point or uint8.
+        mode: ``"max"`` or ``"minmax"``.
+
+    Returns:
+        (\*, C, H, W) in [0, 1], of the same dtype; float32 for uint8.
+
+    Raises:
+        TypeError: ``cam`` is not a floating-point or uint8 tensor.
+        ValueError: ``cam`` has fewer than three axes, NaN or infinity; ``mode`` is unknown.
+
+    Example:
+        >>> cam = torch.tensor([[[-1.0, 0.0, 1.0, 4.0]]])
+        >>> normalize_cam(cam)
+        tensor([[[0.0000, 0.0000, 0.2500, 1.0000]]])
+        >>> normalize_cam(cam, mode="minmax")
+        tensor([[[0.0000, 0.2000, 0.4000, 1.0000]]])
+    """
+    check_tensor("cam", cam, "* C H W", "image", Sizes())
+    check_choice("mode", mode, _NORMALIZATIONS)
+    if reads_values(cam) and cam.is_floating_point():
+        verify(finite("cam", cam))
+    values = cam.to(compute_dtype(cam))
+    if mode == "max":
+        values = functional.relu(values)
+    else:
+        values = values - values.amin(dim=(-2, -1), keepdim=True)
+    highest = values.amax(dim=(-2, -1), keepdim=True)
+    scaled = values / torch.where(highest > 0, highest, 1)
+    return scaled.to(cam.dtype) if cam.is_floating_point() else scaled
+
+
+def resize_cam(cam: Tensor, size: Sequence[int]) -> Tensor:
+    r"""Resize class maps bilinearly (pixel centres, no corner alignment) and clamp to [0, 1].
+
+    Differentiable.
+
+    Args:
+        cam: (\*, C, H, W) maps in [0, 1], floating point or uint8 (value / 255).
+        size: (height, width) of the result.
+
+    Returns:
+        (\*, C, height, width) in [0, 1], of the same dtype; float32 for uint8.
+
+    Raises:
+        TypeError: ``cam`` is not a floating-point or uint8 tensor; ``size`` is not two integers.
+        ValueError: ``cam`` has fewer than three axes, NaN or infinity; a side is below 1.
+
+    Example:
+        >>> resize_cam(torch.tensor([[[0.0, 1.0]]]), (1, 4))
+        tensor([[[0.0000, 0.2500, 0.7500, 1.0000]]])
+    """
+    check_tensor("cam", cam, "* C H W", "image", Sizes())
+    height_width = check_size("size", size)
+    if reads_values(cam) and cam.is_floating_point():
+        verify(finite("cam", cam))
+    values = unit_interval(cam, compute_dtype(cam))
+    resized = _bilinear(values, height_width).clamp(0, 1)
+    return resized.to(cam.dtype) if cam.is_floating_point() else resized
+
+
+def _bilinear(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize each map by itself, so that a batch gives what its maps give one by one."""
+    if tuple(maps.shape[-2:]) == size:
+        return maps
+    single = maps.reshape(-1, 1, *maps.shape[-2:])
+    resized = functional.interpolate(single, size=size, mode="bilinear", align_corners=False)
+    return resized.reshape(*maps.shape[:-2], *size)
+
+
+def multi_scale_cam(
+    model: Callable[[Tensor], CAMOutput],
+    images: Tensor,
+    *,
+    scales: Sequence[float] = (0.5, 1.0, 1.5, 2.0),
+    flip: bool = True,
+) -> Tensor:
+    r"""Class activation maps averaged over scales and horizontal flips of the images.
+
+    The positive part of the raw maps of every version of the images is resized to the images' size
+    (and flipped back); their mean is normalised by ``normalize_cam(mode="max")``. Runs without
+    autograd; a model in training mode is put into evaluation mode for the call.
+
+    Args:
+        model: Takes (N, channels, h, w) and returns a :class:`CAMOutput` (or any pair of logits and
+            raw maps (N, C, h', w')).
+        images: (N, channels, H, W) floating point, normalised as the model expects.
+        scales: Factors of the images' height and width.
+        flip: Use the mirrored images too.
+
+    Returns:
+        (N, C, H, W) in [0, 1].
+
+    Raises:
+        TypeError: ``images`` is not a floating-point tensor; ``flip`` is not a bool.
+        ValueError: ``images`` has not four axes; ``scales`` is empty or has a factor that is not
+            positive; the model's maps have NaN or infinity.
+    """
+    check_tensor("images", images, "N channels H W", "float", Sizes())
+    if not isinstance(flip, bool):
+        raise TypeError(f"flip: expected a bool, got {flip!r}")
+    if len(scales) == 0 or not all(0 < scale < float("inf") for scale in scales):
+        raise ValueError(f"scales: expected positive factors, at least one, got {scales!r}")
+    size = (images.shape[2], images.shape[3])
+    with torch.no_grad(), _evaluating(model):
+        maps = [
+            _positive_maps(model, version, size, mirrored)
+            for version in _resized(images, scales)
+            for mirrored in ((False, True) if flip else (False,))
+        ]
+        return normalize_cam(torch.stack(maps).mean(dim=0))
+
+
+def _resized(images: Tensor, scales: Sequence[float]) -> Iterator[Tensor]:
+    for scale in scales:
+        size = [max(1, round(side * scale)) for side in images.shape[2:]]
+        yield functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
+
+
+def _positive_maps(
+    model: Callable[[Tensor], CAMOutput], images: Tensor, size: tuple[int, int], mirrored: bool
+) -> Tensor:
+    _, cams = model(images.flip(-1) if mirrored else images)
+    resized = _bilinear(functional.relu(cams.to(compute_dtype(cams))), size)
+    return resized.flip(-1) if mirrored else resized
+
+
+@contextmanager
+def _evaluating(model: Callable[[Tensor], CAMOutput]) -> Iterator[None]:
+    """Put a module into evaluation mode, and each of its modules back into its own afterwards."""
+    training = [m for m in model.modules() if m.training] if isinstance(model, nn.Module) else []
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -1,0 +1,175 @@
+"""Non-salient region masking (NSRM): in complex images, ignore all that is far from any object."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ._checks import Sizes, check_ignore_index, check_integer, check_tensor
+from ._values import (
+    in_label_range,
+    in_unit_interval,
+    multi_hot,
+    native_integers,
+    reads_values,
+    verify,
+)
+
+
+@torch.no_grad()
+def nsrm_mask(
+    prediction: Tensor,
+    pseudo_labels: Tensor,
+    image_labels: Tensor,
+    *,
+    saliency: Tensor | None = None,
+    kernel_size: int = 30,
+    min_classes: int = 2,
+    keep_ignored: bool = False,
+    restrict_to_image_labels: bool = False,
+    ignore_index: int = 255,
+) -> Tensor:
+    r"""Training label of the second round: prediction and pseudo label, masked in complex images.
+
+    In images with at least ``min_classes`` classes, :math:`e` is the prediction, with the pseudo
+    label's object pixels put where the prediction is background. With the binary mask
+    :math:`m = [e \ne 0]`, joined with :math:`[s \ne 0]` if ``saliency`` is given:
+
+    .. math:: y_{ij} = \begin{cases} e_{ij} & \text{if } \operatorname{dilate}(m)_{ij} \\
+              \text{ignore} & \text{otherwise} \end{cases}
+
+    Images with fewer classes keep their prediction.
+
+    Source: Yao et al., CVPR 2021, section 3.4. The released implementation gives ``saliency`` and
+    runs :func:`ignore_sparse_labels` after it.
+
+    Args:
+        prediction: (\*, H, W) integer labels that a segmentation network predicts. A pixel of
+            ``ignore_index`` is not background: it stays ignored and counts in :math:`m`.
+        pseudo_labels: (\*, H, W) integer labels, from :func:`pom_refine`.
+        image_labels: (\*, C) multi-hot, exactly 0 or 1.
+        saliency: (\*, H, W) floating point in [0, 1] or uint8, or None.
+        kernel_size: Side of the square that dilates the mask, see :func:`dilate`.
+        min_classes: Images with at least this many classes are complex.
+        keep_ignored: In complex images, ignored pixels of the pseudo label stay ignored where the
+            prediction is background (by default they are taught as background again, as in the
+            released implementation). They do not enter :math:`m`.
+        restrict_to_image_labels: In every image, a predicted class that the image does not have
+            counts as no prediction: the pseudo label's object pixel takes its place, else the pixel
+            is ignored and does not enter :math:`m`.
+        ignore_index: Label of ignored pixels.
+
+    Returns:
+        (\*, H, W) label maps of the dtype of ``prediction``.
+
+    Raises:
+        TypeError: An argument is not a tensor or has a wrong dtype; an option has a wrong type.
+        ValueError: Shapes, sizes or devices differ; a label is above C and not ``ignore_index``;
+            ``image_labels`` has values other than 0 and 1; ``saliency`` has NaN or leaves [0, 1];
+            a label dtype cannot hold C or ``ignore_index``; an option is out of range.
+
+    Example:
+        >>> prediction = torch.tensor([[0, 0, 0, 2, 0, 0, 0]])
+        >>> pseudo_labels = torch.tensor([[1, 0, 0, 0, 255, 0, 0]])
+        >>> nsrm_mask(prediction, pseudo_labels, torch.tensor([1, 1]), kernel_size=3)
+        tensor([[  1,   0,   0,   2,   0, 255, 255]])
+    """
+    sizes = Sizes()
+    check_tensor("prediction", prediction, "* H W", "label", sizes)
+    check_tensor("pseudo_labels", pseudo_labels, "* H W", "label", sizes)
+    check_tensor("image_labels", image_labels, "* C", "multi-hot", sizes)
+    if saliency is not None:
+        check_tensor("saliency", saliency, "* H W", "image", sizes)
+    check_integer("kernel_size", kernel_size, minimum=1)
+    check_integer("min_classes", min_classes, minimum=0)
+    dtypes = {"prediction": prediction.dtype, "pseudo_labels": pseudo_labels.dtype}
+    check_ignore_index(ignore_index, dtypes, sizes["C"])
+
+    result_dtype = prediction.dtype
+    prediction = native_integers(prediction)
+    pseudo_labels = native_integers(pseudo_labels).to(prediction.dtype)
+    if reads_values(prediction):
+        claims = [
+            multi_hot("image_labels", image_labels),
+            in_label_range("prediction", prediction, sizes["C"], ignore_index),
+            in_label_range("pseudo_labels", pseudo_labels, sizes["C"], ignore_index),
+        ]
+        if saliency is not None and saliency.is_floating_point():
+            claims.append(in_unit_interval("saliency", saliency))
+        verify(*claims)
+
+    is_object = (pseudo_labels != 0) & (pseudo_labels != ignore_index)
+    void = torch.zeros_like(is_object)  # predicted classes that count as no prediction
+    if restrict_to_image_labels:
+        void = _is_absent(prediction, image_labels, ignore_index)
+        prediction = torch.where(void & is_object, pseudo_labels, prediction)
+        void = void & ~is_object
+        prediction = prediction.masked_fill(void, ignore_index)
+
+    merged = torch.where((prediction == 0) & is_object, pseudo_labels, prediction)
+    mask = (merged != 0) & ~void
+    if saliency is not None:
+        mask = mask | (saliency != 0)
+    if keep_ignored:
+        stays_ignored = (prediction == 0) & (pseudo_labels == ignore_index)
+        merged = merged.masked_fill(stays_ignored, ignore_index)
+    masked = merged.masked_fill(~dilate(mask, kernel_size), ignore_index)
+    is_complex = (image_labels != 0).sum(dim=-1)[..., None, None] >= min_classes
+    return torch.where(is_complex, masked, prediction).to(result_dtype)
+
+
+def _is_absent(prediction: Tensor, image_labels: Tensor, ignore_index: int) -> Tensor:
+    """Where a class is predicted that the image does not have."""
+    absent = functional.pad(image_labels == 0, (1, 0))  # channel 0 is the background
+    index = prediction.masked_fill(prediction == ignore_index, 0)
+    index = index.to(torch.int64).clamp(0, image_labels.shape[-1])
+    return absent.gather(-1, index.flatten(-2)).view_as(prediction)
+
+
+@torch.no_grad()
+def dilate(mask: Tensor, kernel_size: int) -> Tensor:
+    r"""Dilation by a ``kernel_size`` x ``kernel_size`` square, as OpenCV's ``dilate`` does it.
+
+    .. math:: d_{ij} = \max \{ m_{i + u, j + v} : -\lfloor k / 2 \rfloor \le u, v \le
+              \lceil k / 2 \rceil - 1 \}
+
+    An odd square is centred; an even one, as in OpenCV, reaches one pixel further down and right of
+    a lone pixel than up and left: size 30 around row 40 sets rows 26 to 55. Pixels outside the
+    picture are not set.
+
+    Args:
+        mask: (\*, H, W) bool, or integer: then the largest value in the square.
+        kernel_size: Side k of the square, at least 1.
+
+    Returns:
+        (\*, H, W) of the dtype of ``mask``.
+
+    Raises:
+        TypeError: ``mask`` is not a bool or integer tensor; ``kernel_size`` is not an integer.
+        ValueError: ``mask`` has fewer than two axes; ``kernel_size`` is below 1.
+
+    Example:
+        >>> dilate(torch.tensor([[False, False, True, False, False]]), 2)
+        tensor([[False, False,  True,  True, False]])
+    """
+    check_tensor("mask", mask, "* H W", "mask", Sizes())
+    check_integer("kernel_size", kernel_size, minimum=1)
+    if kernel_size == 1:
+        return mask.clone()
+    return _sliding_max(_sliding_max(mask, kernel_size, -2), kernel_size, -1)
+
+
+def _sliding_max(values: Tensor, window: int, dim: int) -> Tensor:
+    """Largest value in a window along an axis, by doubling: O(log window) operations."""
+    lowest = 0 if values.dtype == torch.bool else torch.iinfo(values.dtype).min
+    before_after = (window // 2, (window - 1) // 2)
+    padding = before_after if dim == -1 else (0, 0, *before_after)
+    values = functional.pad(values, padding, value=lowest)
+    width = 1
+    while width < window:
+        step = min(width, window - width)
+        length = values.shape[dim] - step
+        values = torch.maximum(values.narrow(dim, 0, length), values.narrow(dim, step, length))
+        width += step
+    return values

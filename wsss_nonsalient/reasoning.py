@@ -1,0 +1,158 @@
+"""Global reasoning unit (GloRe): graph convolution between regions that it finds by itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ._checks import check_integer
+
+_CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_BATCH_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+class GraphConvolution(nn.Module):
+    r"""Graph convolution over nodes: :math:`Z = W_g \, \mathrm{relu}(V + V A_g^T + b)`.
+
+    Args:
+        state_channels: Channels S of a node's state.
+        num_nodes: Number M of nodes.
+    """
+
+    def __init__(self, state_channels: int, num_nodes: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv1d(num_nodes, num_nodes, 1)
+        self.conv2 = nn.Conv1d(state_channels, state_channels, 1, bias=False)
+
+    def forward(self, nodes: Tensor) -> Tensor:
+        """Update (N, S, M) node states."""
+        exchanged = functional.linear(nodes, self.conv1.weight.flatten(1), self.conv1.bias)
+        return torch.matmul(self.conv2.weight.flatten(1), functional.relu(nodes + exchanged))
+
+
+class GlobalReasoningUnit(nn.Module):
+    r"""Global reasoning unit: project to nodes, reason over their graph, project back, add.
+
+    With the input x as (C, L), L positions, state :math:`S = W_s x + b_s` and projection
+    :math:`P = W_p x + b_p`:
+
+    .. math::
+        V &= S P^T \quad (/ L \text{ with } \texttt{normalize}) \\
+        Z &= W_g \, \mathrm{relu}(V + V A_g^T + b) \\
+        y &= x + \mathrm{BN}(W_e Z P)
+
+    Everything before the ReLU is linear, so it is computed as
+    :math:`S P^T = W_s (x P^T) + b_s (1^T P^T)` and :math:`W_e Z P = (W_e Z) P`: the same result
+    without the L-sized state and extended maps of the published order.
+
+    Source: Chen et al., CVPR 2019; Yao et al., CVPR 2021, eq. 1-3. Parameter names and shapes are
+    those of the published checkpoints. The released NSROM starts the batch norm's weight at 1
+    (``zero_init=False``).
+
+    Args:
+        in_channels: Channels C of the input.
+        num_nodes: Number M of nodes.
+        state_channels: Channels S of a node's state; None: 2 * num_nodes.
+        dims: Number of spatial axes, 1, 2 or 3.
+        normalize: Divide the node states by the number of positions.
+        zero_init: Start the batch norm's weight at 0, so that the unit is the identity at first, as
+            its authors train it.
+
+    Raises:
+        TypeError: An argument has a wrong type.
+        ValueError: A size is below 1 or ``dims`` is not 1, 2 or 3.
+
+    Example:
+        >>> unit = GlobalReasoningUnit(8, 4)
+        >>> x = torch.randn(2, 8, 5, 7)
+        >>> torch.equal(unit(x), x)  # zero_init
+        True
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_nodes: int,
+        *,
+        state_channels: int | None = None,
+        dims: Literal[1, 2, 3] = 2,
+        normalize: bool = False,
+        zero_init: bool = True,
+    ) -> None:
+        super().__init__()
+        check_integer("in_channels", in_channels, minimum=1)
+        check_integer("num_nodes", num_nodes, minimum=1)
+        if state_channels is None:
+            state_channels = 2 * num_nodes
+        check_integer("state_channels", state_channels, minimum=1)
+        if dims not in _CONVOLUTIONS:
+            raise ValueError(f"dims: expected 1, 2 or 3, got {dims!r}")
+        convolution = _CONVOLUTIONS[dims]
+        self.in_channels = in_channels
+        self.num_nodes = num_nodes
+        self.state_channels = state_channels
+        self.dims = dims
+        self.normalize = normalize
+        self.conv_state = convolution(in_channels, state_channels, 1)
+        self.conv_proj = convolution(in_channels, num_nodes, 1)
+        self.gcn = GraphConvolution(state_channels, num_nodes)
+        self.conv_extend = convolution(state_channels, in_channels, 1, bias=False)
+        self.blocker = _BATCH_NORMS[dims](in_channels, eps=1e-4)
+        if zero_init:
+            nn.init.zeros_(self.blocker.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        r"""Apply the unit.
+
+        Args:
+            x: (N, C, \*spatial) floating point, with ``dims`` spatial axes.
+
+        Returns:
+            (N, C, \*spatial).
+
+        Raises:
+            ValueError: The number of axes or channels is not the unit's; or, in training, there is
+                one value a channel (a batch of one with a 1 x 1 map), which has no variance.
+        """
+        self._check(x)
+        positions = x.flatten(2)
+        projection = functional.conv1d(
+            positions, self.conv_proj.weight.flatten(2), self.conv_proj.bias
+        )
+        nodes = self._nodes(positions, projection)
+        extended = torch.matmul(self.conv_extend.weight.flatten(1), self.gcn(nodes))
+        reasoned = torch.matmul(extended, projection).view_as(x)
+        blocked: Tensor = self.blocker(reasoned)
+        return x + blocked
+
+    def _nodes(self, positions: Tensor, projection: Tensor) -> Tensor:
+        """(N, S, M) node states :math:`S P^T`, without the state map."""
+        pooled = torch.matmul(positions, projection.transpose(1, 2))
+        nodes = torch.matmul(self.conv_state.weight.flatten(1), pooled)
+        if self.conv_state.bias is not None:
+            nodes = nodes + self.conv_state.bias[:, None] * projection.sum(dim=2)[:, None]
+        return nodes / positions.shape[2] if self.normalize else nodes
+
+    def _check(self, x: Tensor) -> None:
+        if x.dim() != self.dims + 2 or x.shape[1] != self.in_channels:
+            axes = ", ".join(["N", str(self.in_channels), *"DHW"[3 - self.dims :]])
+            raise ValueError(f"x: expected shape ({axes}), got {tuple(x.shape)}")
+        synchronised = isinstance(self.blocker, nn.SyncBatchNorm)
+        if x.numel() == self.in_channels and self.blocker.training and not synchronised:
+            raise ValueError(
+                "x: expected more than one value a channel in training, for the variance of the "
+                f"batch norm, got shape {tuple(x.shape)}; use a larger batch or map, or eval()"
+            )
+
+    def extra_repr(self) -> str:
+        """Sizes and options, for ``repr``."""
+        return (
+            f"{self.in_channels}, {self.num_nodes}, state_channels={self.state_channels}, "
+            f"dims={self.dims}, normalize={self.normalize}"
+        )
+
+
+GloRe = GlobalReasoningUnit
