@@ -8,16 +8,17 @@ import secrets
 import zipfile
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
     import numpy as np
-    import numpy.typing as npt
 
 _FORMAT = "wsss_nonsalient.OACAMAccumulator 1"
+_ARRAYS = ("num_maps", "classes", "maps")
+_DTYPES = {"|u1": torch.uint8, "<f2": torch.float16, "<f4": torch.float32, "<i8": torch.int64}
 
 
 def check_state(state: dict[str, Any]) -> None:
@@ -54,7 +55,8 @@ def check_state(state: dict[str, Any]) -> None:
     if bool(((classes < 0) | (classes >= state["num_classes"])).any()):
         raise ValueError(f"state: classes are not all in 0..{state['num_classes'] - 1}")
     owners = torch.repeat_interleave(torch.arange(len(keys)), num_maps)
-    if len(torch.unique(owners * state["num_classes"] + classes)) != len(classes):
+    pairs = (owners * state["num_classes"] + classes).sort().values
+    if bool((pairs.diff() == 0).any()):
         raise ValueError("state: a key has two maps of one class")
     if maps.is_floating_point() and not bool(((maps >= 0) & (maps <= 1)).all()):
         raise ValueError("state: maps have NaN or leave [0, 1]")
@@ -74,13 +76,11 @@ def write_state(path: str | PathLike[str], state: dict[str, Any]) -> None:
     temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
-            np.savez(
-                file,
-                header=np.frombuffer(json.dumps(header).encode("ascii"), dtype=np.uint8),
-                num_maps=state["num_maps"].numpy(),
-                classes=state["classes"].numpy(),
-                maps=state["maps"].numpy(),
-            )
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr("header.json", json.dumps(header))
+                for name in _ARRAYS:
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, state[name].numpy(), version=(1, 0))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -98,7 +98,7 @@ def read_state(path: str | PathLike[str]) -> dict[str, Any]:
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                header = json.loads(_read_array(archive, "header").tobytes())
+                header = json.loads(archive.read("header.json"))
                 if header["format"] != _FORMAT:
                     raise ValueError(f"its format is {header['format']!r}, not {_FORMAT!r}")
                 size = header["map_size"]
@@ -107,8 +107,8 @@ def read_state(path: str | PathLike[str]) -> dict[str, Any]:
                     "map_size": None if size is None else tuple(size),
                     "keys": header["keys"],
                 }
-                for name in ("num_maps", "classes", "maps"):
-                    state[name] = torch.from_numpy(_read_array(archive, name))
+                for name in _ARRAYS:
+                    state[name] = _read_array(archive, name)
             check_state(state)
         except Exception as error:  # whatever a damaged or foreign file makes the parsers raise
             raise ValueError(
@@ -118,7 +118,7 @@ def read_state(path: str | PathLike[str]) -> dict[str, Any]:
     return state
 
 
-def _read_array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[np.generic]:
+def _read_array(archive: zipfile.ZipFile, name: str) -> Tensor:
     """One member, read into memory of its own size, whatever its header promises."""
     import numpy as np
 
@@ -131,6 +131,9 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[np.generic]:
             raise ValueError(f"{name} has npy version {version}")
         shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
         data = bytearray(file.read())  # reading to the end checks the member's CRC
-    if dtype.hasobject or fortran_order:
+    code = cast("np.dtype[Any]", dtype).str
+    if code not in _DTYPES or fortran_order:
         raise ValueError(f"{name} has dtype {dtype} or column order")
-    return np.frombuffer(data, dtype=dtype).reshape(shape)
+    if not data:
+        return torch.empty(shape, dtype=_DTYPES[code])
+    return torch.frombuffer(data, dtype=_DTYPES[code]).reshape(shape)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._values import is_traced, unit_interval
+from ._values import is_traced, to_list, unit_interval
 
 
 class PresentMaps(NamedTuple):
@@ -33,7 +33,7 @@ def present_maps(cam: Tensor, image_labels: Tensor, dtype: torch.dtype) -> Prese
         classes = torch.arange(cam.shape[1], device=cam.device).expand(num_images, -1)
         maps = unit_interval(cam, dtype)
     else:
-        counts = present.sum(dim=1).tolist()
+        counts = to_list(present.sum(dim=1))
         classes = present.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
         classes = classes[:, : max([1, *counts])]
         present = present.gather(1, classes)

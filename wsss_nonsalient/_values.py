@@ -6,10 +6,10 @@ allows it, and :func:`verify` reads all of a call's in one go.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ _value_checks: ContextVar[bool | None] = ContextVar("value_checks", default=None
 
 
 @contextmanager
-def value_checks(enabled: bool) -> Iterator[None]:
+def value_checks(enabled: bool) -> Generator[None, None, None]:
     """Turn the checks of tensor *values* off, or fully on, inside a ``with`` block.
 
     Label functions check values (NaN, range, 0/1 labels, label range) by default, with one read of
@@ -81,6 +81,11 @@ def unit_interval(image: Tensor, dtype: torch.dtype) -> Tensor:
     return image.to(dtype) / 255 if image.dtype == torch.uint8 else image.to(dtype)
 
 
+def to_list(tensor: Tensor) -> list[Any]:
+    """``Tensor.tolist`` with a type: torch's own stub leaves the items unknown."""
+    return tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
 class Claim(NamedTuple):
     """Something that must hold of values: a 0-d bool tensor, and what to say if it does not."""
 
@@ -90,7 +95,7 @@ class Claim(NamedTuple):
 
 def verify(*claims: Claim) -> None:
     """Raise the first claim that does not hold; all are read from the device in one go."""
-    for claim, holds in zip(claims, torch.stack([c.holds for c in claims]).tolist(), strict=True):
+    for claim, holds in zip(claims, to_list(torch.stack([c.holds for c in claims])), strict=True):
         if not holds:
             raise ValueError(claim.message())
 

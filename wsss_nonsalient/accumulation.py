@@ -13,7 +13,15 @@ from typing_extensions import Self
 from ._accumulation_state import check_state, read_state, write_state
 from ._checks import Sizes, check_integer, check_keys, check_number, check_size, check_tensor
 from ._map_store import MapStore
-from ._values import compute_dtype, finite, multi_hot, unit_interval, value_checks, verify
+from ._values import (
+    compute_dtype,
+    finite,
+    multi_hot,
+    to_list,
+    unit_interval,
+    value_checks,
+    verify,
+)
 from .cam import normalize_cam, resize_cam
 
 _STORAGE = (torch.uint8, torch.float16, torch.float32)
@@ -139,7 +147,7 @@ class OACAMAccumulator:
         kept = present & (x.sigmoid() >= self.min_probability)
         if force_missing:
             kept |= self.missing(keys, present)
-        pairs = kept.nonzero().tolist()
+        pairs: list[tuple[int, int]] = [(image, c) for image, c in to_list(kept.nonzero())]
         maps = self._prepared(cams, pairs, keys)
 
         self._store.size = self.map_size or (sizes["H"], sizes["W"])
@@ -356,14 +364,14 @@ class OACAMAccumulator:
             if expected != got:
                 raise ValueError(f"{name}: expected {what} = {expected}, got {got}")
 
-    def _prepared(self, cams: Tensor, pairs: list[list[int]], keys: list[str]) -> Tensor:
+    def _prepared(self, cams: Tensor, pairs: list[tuple[int, int]], keys: list[str]) -> Tensor:
         """Maps of (image, class) pairs, normalised, resized and as they are stored."""
         if not pairs:
             return self._store[[]]
         images, classes = torch.tensor(pairs, device=cams.device).unbind(1)
         selected = cams.detach()[images, classes].to(compute_dtype(cams))
         for (image, _), is_finite in zip(
-            pairs, selected.isfinite().flatten(1).all(dim=1).tolist(), strict=True
+            pairs, to_list(selected.isfinite().flatten(1).all(dim=1)), strict=True
         ):
             if not is_finite:
                 raise ValueError(

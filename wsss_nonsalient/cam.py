@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
@@ -225,7 +225,7 @@ def _positive_maps(
 
 
 @contextmanager
-def _evaluating(model: Callable[[Tensor], CAMOutput]) -> Iterator[None]:
+def _evaluating(model: Callable[[Tensor], CAMOutput]) -> Generator[None, None, None]:
     """Put a module into evaluation mode, and each of its modules back into its own afterwards."""
     training = [m for m in model.modules() if m.training] if isinstance(model, nn.Module) else []
     for module in training:
