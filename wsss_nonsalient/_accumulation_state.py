@@ -8,17 +8,17 @@ import secrets
 import zipfile
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    import numpy as np
-
 _FORMAT = "wsss_nonsalient.OACAMAccumulator 1"
 _ARRAYS = ("num_maps", "classes", "maps")
-_DTYPES = {"|u1": torch.uint8, "<f2": torch.float16, "<f4": torch.float32, "<i8": torch.int64}
+_DTYPES = {
+    str(d).removeprefix("torch."): d
+    for d in (torch.uint8, torch.float16, torch.float32, torch.int64)
+}
 
 
 def check_state(state: dict[str, Any]) -> None:
@@ -98,7 +98,7 @@ def read_state(path: str | PathLike[str]) -> dict[str, Any]:
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                header = json.loads(archive.read("header.json"))
+                header = json.loads(archive.read(_stored(archive, "header.json")))
                 if header["format"] != _FORMAT:
                     raise ValueError(f"its format is {header['format']!r}, not {_FORMAT!r}")
                 size = header["map_size"]
@@ -122,18 +122,23 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> Tensor:
     """One member, read into memory of its own size, whatever its header promises."""
     import numpy as np
 
-    member = archive.getinfo(f"{name}.npy")
-    if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
-        raise ValueError(f"{name} is compressed or encrypted")
-    with archive.open(member) as file:
+    with archive.open(_stored(archive, f"{name}.npy")) as file:
         version = np.lib.format.read_magic(file)
         if version != (1, 0):
             raise ValueError(f"{name} has npy version {version}")
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+        header: tuple[Any, ...] = np.lib.format.read_array_header_1_0(file)
         data = bytearray(file.read())  # reading to the end checks the member's CRC
-    code = cast("np.dtype[Any]", dtype).str
-    if code not in _DTYPES or fortran_order:
+    shape, fortran_order, dtype = header
+    if dtype.name not in _DTYPES or not dtype.isnative or fortran_order:
         raise ValueError(f"{name} has dtype {dtype} or column order")
     if not data:
-        return torch.empty(shape, dtype=_DTYPES[code])
-    return torch.frombuffer(data, dtype=_DTYPES[code]).reshape(shape)
+        return torch.empty(shape, dtype=_DTYPES[dtype.name])
+    return torch.frombuffer(data, dtype=_DTYPES[dtype.name]).reshape(shape)
+
+
+def _stored(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """A member as long as it is in the file: a compressed one could unpack to any length."""
+    member = archive.getinfo(name)
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed")
+    return member
