@@ -247,8 +247,13 @@ class OACAMAccumulator:
         """
         if not (distributed.is_available() and distributed.is_initialized()):
             return
+        world_size = distributed.get_world_size(group)
+        kinds: list[Any] = [None] * world_size
+        distributed.all_gather_object(kinds, (self.num_classes, self.dtype, self.map_size), group)
         merged = self._empty()
-        for rank in range(distributed.get_world_size(group)):
+        for kind in kinds:  # all processes fail here, or none
+            merged.merge(OACAMAccumulator(kind[0], dtype=kind[1], map_size=kind[2]))
+        for rank in range(world_size):
             own = rank == distributed.get_rank(group)
             states = [self.state_dict() if own else None]
             source = rank if group is None else distributed.get_global_rank(group, rank)

@@ -1,0 +1,45 @@
+# `make demo` and `make test` set everything up on a machine with Python, make and git.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: help demo test coverage lint format clean
+
+help:
+	@echo "make demo      the labels of NSROM on one picture: a table and quickstart.png"
+	@echo "make test      the test suite"
+	@echo "make coverage  the test suite, with the branch coverage of the package"
+	@echo "make lint      ruff, mypy, pyright"
+	@echo "make format    ruff format and its safe fixes"
+
+demo: $(VENV)/test.done
+	$(BIN)/python examples/quickstart.py
+
+test: $(VENV)/test.done
+	$(BIN)/python -m pytest
+
+coverage: $(VENV)/test.done
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=95
+
+lint: $(VENV)/lint.done
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/lint.done
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# A virtual environment with an extra of pyproject.toml, made anew when that file changes.
+$(VENV)/%.done: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --editable '.[$*]'
+	touch $@
+
+$(VENV)/lint.done: $(VENV)/test.done
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage quickstart.png

@@ -1,0 +1,68 @@
+"""OACAMAccumulator.synchronize over real processes (gloo)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import distributed, multiprocessing
+
+from tests.test_accumulation import accumulated, assert_same, batches
+from wsss_nonsalient import OACAMAccumulator
+
+pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="needs torch.distributed")
+
+
+def _work(rank: int, world_size: int, folder: str) -> None:
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world_size
+    )
+    updates = batches(5)
+    accumulator = accumulated(updates[:4] if rank == 0 else updates[4:] if rank == 1 else [])
+    accumulator.synchronize()
+    accumulator.save(Path(folder) / f"{rank}.npz")
+    accumulator.synchronize()  # idempotent
+    accumulator.save(Path(folder) / f"{rank} again.npz")
+    different = OACAMAccumulator(5 + rank)
+    try:
+        different.synchronize()
+    except ValueError as error:
+        (Path(folder) / f"{rank} refused").write_text(str(error))
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_all_processes_have_what_one_would_have(world_size: int, tmp_path: Path) -> None:
+    multiprocessing.spawn(_work, (world_size, str(tmp_path)), nprocs=world_size)  # type: ignore[no-untyped-call]
+    whole = accumulated(batches(5))
+    for rank in range(world_size):
+        assert_same(OACAMAccumulator(5).load(tmp_path / f"{rank}.npz"), whole)
+        assert_same(OACAMAccumulator(5).load(tmp_path / f"{rank} again.npz"), whole)
+        assert "expected num_classes" in (tmp_path / f"{rank} refused").read_text()
+
+
+def _work_in_groups(rank: int, folder: str) -> None:
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=3
+    )
+    group = distributed.new_group([1, 2])
+    accumulator = accumulated([batches(3)[rank]])
+    if rank > 0:
+        accumulator.synchronize(group)
+    accumulator.save(Path(folder) / f"{rank}.npz")
+    distributed.destroy_process_group()
+
+
+def test_a_group_is_synchronised_alone(tmp_path: Path) -> None:
+    multiprocessing.spawn(_work_in_groups, (str(tmp_path),), nprocs=3)  # type: ignore[no-untyped-call]
+    updates = batches(3)
+    for rank, own in enumerate((updates[:1], updates[1:], updates[1:])):
+        assert_same(OACAMAccumulator(5).load(tmp_path / f"{rank}.npz"), accumulated(own))
+
+
+def test_one_process_needs_no_group() -> None:
+    accumulator = accumulated(batches(2))
+    accumulator.synchronize()
+    assert_same(accumulator, accumulated(batches(2)))
+    assert torch.equal(accumulator.compute([]), torch.zeros(0, 5, 3, 4))
