@@ -41,7 +41,9 @@ def assert_same(first: OACAMAccumulator, second: OACAMAccumulator) -> None:
     one, other = first.state_dict(), second.state_dict()
     assert one.keys() == other.keys()
     for name, value in one.items():
-        same = torch.equal(value, other[name]) if isinstance(value, Tensor) else value == other[name]
+        same = (
+            torch.equal(value, other[name]) if isinstance(value, Tensor) else value == other[name]
+        )
         assert same, name
 
 
@@ -88,7 +90,9 @@ def test_equals_reference(force_missing: bool, min_probability: float) -> None:
         min_probability=min_probability,
     )
     state = accumulator.state_dict()
-    owners = [k for k, n in zip(state["keys"], state["num_maps"].tolist(), strict=True) for _ in range(n)]
+    owners = [
+        k for k, n in zip(state["keys"], state["num_maps"].tolist(), strict=True) for _ in range(n)
+    ]
     got = dict(zip(zip(owners, state["classes"].tolist(), strict=True), state["maps"], strict=True))
     assert got.keys() == expected.keys()
     for owner, value in expected.items():
@@ -146,9 +150,7 @@ def test_forced_maps_are_not_forced_again() -> None:
     labels, logits = torch.tensor([[1]]), torch.tensor([[-9.0]])
     accumulator = OACAMAccumulator(1)
     for values in ([1.0, 0.5], [0.0, 1.0]):
-        accumulator.update(
-            ["a"], torch.tensor([[[values]]]), labels, logits, force_missing=True
-        )
+        accumulator.update(["a"], torch.tensor([[[values]]]), labels, logits, force_missing=True)
     assert accumulator.compute(["a"]).flatten().tolist() == [1.0, pytest.approx(128 / 255)]
 
 
@@ -280,10 +282,10 @@ def test_failed_updates_change_nothing() -> None:
 
 def test_second_size_is_refused_and_names_the_key() -> None:
     accumulator = accumulated(batches(1))
-    with pytest.raises(ValueError, match=r"cams: expected maps of \(3, 4\).*got \(4, 3\) for 'new'"):
-        accumulator.update(
-            ["new"], torch.zeros(1, 5, 4, 3), torch.zeros(1, 5), torch.zeros(1, 5)
-        )
+    with pytest.raises(
+        ValueError, match=r"cams: expected maps of \(3, 4\).*got \(4, 3\) for 'new'"
+    ):
+        accumulator.update(["new"], torch.zeros(1, 5, 4, 3), torch.zeros(1, 5), torch.zeros(1, 5))
     assert "new" not in accumulator
 
 

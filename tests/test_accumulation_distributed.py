@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import distributed, multiprocessing
+from torch import distributed
+from torch.multiprocessing.spawn import spawn
 
 from tests.test_accumulation import accumulated, assert_same, batches
 from wsss_nonsalient import OACAMAccumulator
@@ -34,7 +35,7 @@ def _work(rank: int, world_size: int, folder: str) -> None:
 
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_all_processes_have_what_one_would_have(world_size: int, tmp_path: Path) -> None:
-    multiprocessing.spawn(_work, (world_size, str(tmp_path)), nprocs=world_size)  # type: ignore[no-untyped-call]
+    spawn(_work, (world_size, str(tmp_path)), nprocs=world_size)
     whole = accumulated(batches(5))
     for rank in range(world_size):
         assert_same(OACAMAccumulator(5).load(tmp_path / f"{rank}.npz"), whole)
@@ -49,13 +50,14 @@ def _work_in_groups(rank: int, folder: str) -> None:
     group = distributed.new_group([1, 2])
     accumulator = accumulated([batches(3)[rank]])
     if rank > 0:
+        assert isinstance(group, distributed.ProcessGroup)
         accumulator.synchronize(group)
     accumulator.save(Path(folder) / f"{rank}.npz")
     distributed.destroy_process_group()
 
 
 def test_a_group_is_synchronised_alone(tmp_path: Path) -> None:
-    multiprocessing.spawn(_work_in_groups, (str(tmp_path),), nprocs=3)  # type: ignore[no-untyped-call]
+    spawn(_work_in_groups, (str(tmp_path),), nprocs=3)
     updates = batches(3)
     for rank, own in enumerate((updates[:1], updates[1:], updates[1:])):
         assert_same(OACAMAccumulator(5).load(tmp_path / f"{rank}.npz"), accumulated(own))

@@ -85,7 +85,9 @@ def test_normalize_equals_reference(
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("mode", ["max", "minmax"])
-@pytest.mark.parametrize(("value", "expected"), [(0.0, (0, 0)), (-2.0, (0, 0)), (3.0, (1, 0)), (6e-8, (1, 0))])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.0, (0, 0)), (-2.0, (0, 0)), (3.0, (1, 0)), (6e-8, (1, 0))]
+)
 def test_flat_maps(dtype: torch.dtype, mode: str, value: float, expected: tuple[int, int]) -> None:
     cam = torch.full((2, 1, 3, 3), value, dtype=dtype, requires_grad=True)
     result = normalize_cam(cam, mode=mode)  # type: ignore[arg-type]
@@ -118,7 +120,11 @@ def test_resize_equals_interpolate(
     result = resize_cam(cam, size)
     assert result.shape == (*batch, 5, *size)
     assert result.dtype == (torch.float32 if dtype == torch.uint8 else dtype)
-    unit = cam.float() / 255 if dtype == torch.uint8 else cam.to(torch.promote_types(dtype, torch.float32))
+    unit = (
+        cam.float() / 255
+        if dtype == torch.uint8
+        else cam.to(torch.promote_types(dtype, torch.float32))
+    )
     expected = functional.interpolate(unit.reshape(-1, 5, 6, 5), size, mode="bilinear")
     torch.testing.assert_close(result, expected.reshape(result.shape).to(result.dtype))
     for one, alone in zip(result.reshape(-1, 5, *size), cam.reshape(-1, 5, 6, 5), strict=True):

@@ -93,7 +93,9 @@ def test_integral_loss_equals_reference(share: float) -> None:
     assert terms.shape == logits.shape
     torch.testing.assert_close(terms.sum(), summed)
     assert torch.equal(IntegralAttentionLoss(reduction="sum")(logits, target), summed)
-    mean = sum((terms[side].mean() for side in (target > 0, target == 0) if side.any()), Tensor([0]))
+    mean = sum(
+        (terms[side].mean() for side in (target > 0, target == 0) if side.any()), Tensor([0])
+    )
     assert mean.item() == pytest.approx(expected, abs=1e-6)
 
 
@@ -172,7 +174,9 @@ def test_options_are_checked() -> None:
         IntegralAttentionLoss(reduction="avg")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="weight: expected C = 2, as logits, got C = 3"):
         multilabel_soft_margin_loss(zeros, zeros, weight=torch.ones(3))
-    with pytest.raises(TypeError, match="logits: expected a floating-point tensor, got torch.int64"):
+    with pytest.raises(
+        TypeError, match="logits: expected a floating-point tensor, got torch.int64"
+    ):
         multilabel_soft_margin_loss(zeros.long(), zeros)
     assert "weight" in MultiLabelSoftMarginLoss(weight=torch.ones(2)).state_dict()
     assert repr(IntegralAttentionLoss()) == "IntegralAttentionLoss(reduction='mean')"

@@ -14,7 +14,9 @@ from tests import reference
 from wsss_nonsalient import SegmentationResults, SegmentationScore, value_checks
 
 
-def score(prediction: Tensor, target: Tensor, num_classes: int, **kwargs: Tensor) -> SegmentationResults:
+def score(
+    prediction: Tensor, target: Tensor, num_classes: int, **kwargs: Tensor
+) -> SegmentationResults:
     counter = SegmentationScore(num_classes)
     counter.update(prediction, target, **kwargs)
     return counter.compute()
@@ -120,7 +122,9 @@ def test_wrong_arguments_are_refused() -> None:
         counter.update(labels, labels.long() - 1)
     with pytest.raises(ValueError, match="target: expected H = 2, as prediction, got H = 3"):
         counter.update(labels, torch.zeros(3, 2, dtype=torch.uint8))
-    with pytest.raises(TypeError, match="prediction: expected an integer tensor, got torch.float32"):
+    with pytest.raises(
+        TypeError, match="prediction: expected an integer tensor, got torch.float32"
+    ):
         counter.update(labels.float(), labels)
     with pytest.raises(TypeError, match="region: expected a bool tensor, got torch.uint8"):
         counter.update(labels, labels, region=labels)

@@ -19,7 +19,7 @@ def golden_unit(name: str) -> tuple[GlobalReasoningUnit, dict[str, Tensor]]:
     unit = GlobalReasoningUnit(
         arrays["x"].shape[1],
         int(arrays["num_mid"]),
-        dims=arrays["x"].dim() - 2,  # type: ignore[arg-type]
+        dims=arrays["x"].dim() - 2,
         normalize=bool(arrays["normalize"]),
     ).double()
     state = {k.removeprefix("state."): v for k, v in arrays.items() if k.startswith("state.")}
@@ -33,7 +33,9 @@ def unit() -> GlobalReasoningUnit:
     return GlobalReasoningUnit(6, 3, zero_init=False)
 
 
-@pytest.mark.parametrize("name", ["glore_1d.npz", "glore_2d.npz", "glore_2d_norm.npz", "glore_3d.npz"])
+@pytest.mark.parametrize(
+    "name", ["glore_1d.npz", "glore_2d.npz", "glore_2d_norm.npz", "glore_3d.npz"]
+)
 @pytest.mark.parametrize("mode", ["eval", "train"])
 def test_equals_released_implementation(name: str, mode: str, device: torch.device) -> None:
     unit, arrays = golden_unit(name)
@@ -55,7 +57,9 @@ def test_equals_released_implementation(name: str, mode: str, device: torch.devi
         close(unit.blocker.running_var, arrays["running_var_after"])
 
 
-@pytest.mark.parametrize("shape", [(2, 5, 7), (1, 5, 4, 3), (2, 5, 1, 1), (1, 5, 2, 3, 2), (3, 5, 1)])
+@pytest.mark.parametrize(
+    "shape", [(2, 5, 7), (1, 5, 4, 3), (2, 5, 1, 1), (1, 5, 2, 3, 2), (3, 5, 1)]
+)
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("training", [False, True])
 def test_equals_published_order(shape: tuple[int, ...], normalize: bool, training: bool) -> None:
@@ -63,12 +67,13 @@ def test_equals_published_order(shape: tuple[int, ...], normalize: bool, trainin
     unit = GlobalReasoningUnit(
         5, 4, state_channels=7, dims=len(shape) - 2, normalize=normalize, zero_init=False
     ).double()
-    nn.init.uniform_(unit.blocker.running_var, 0.5, 2)
-    nn.init.normal_(unit.blocker.running_mean)
-    state = {name: value.numpy().copy() for name, value in unit.state_dict().items()}
+    state = unit.state_dict()
+    state["blocker.running_var"].uniform_(0.5, 2)
+    state["blocker.running_mean"].normal_()
+    arrays = {name: value.numpy().copy() for name, value in state.items()}
     x = torch.randn(shape, dtype=torch.float64)
     expected, _, _ = reference.global_reasoning(
-        x.numpy(), state, normalize=normalize, training=training
+        x.numpy(), arrays, normalize=normalize, training=training
     )
     y = unit.train(training)(x)
     torch.testing.assert_close(y, torch.from_numpy(expected), rtol=1e-9, atol=1e-9)
@@ -165,4 +170,4 @@ def test_wrong_options_are_refused() -> None:
     with pytest.raises(TypeError, match=r"state_channels: expected an integer, got float 2\.5"):
         GlobalReasoningUnit(4, 4, state_channels=2.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="dims: expected 1, 2 or 3, got 4"):
-        GlobalReasoningUnit(4, 4, dims=4)  # type: ignore[arg-type]
+        GlobalReasoningUnit(4, 4, dims=4)

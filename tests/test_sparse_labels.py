@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import reference
-from tests.conventions import CONVENTIONS, Call
-from tests.helpers import BATCHES, Images, assert_same, make_images, properties
+from tests.conventions import CONVENTIONS, Call, Convention
+from tests.helpers import BATCHES, KINDS, Kind, assert_same, make_images, properties
 from wsss_nonsalient import ignore_sparse_labels
 
 NAMES = ("labels",)
@@ -77,11 +76,11 @@ CALLS = {
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @properties
-@given(seed=st.integers(0, 2**32))
+@given(seed=st.integers(0, 2**32), kind=st.sampled_from(KINDS))
 def test_keeps_to_the_conventions(
-    convention: Callable[[Call, Images], None], call: Call, device: torch.device, seed: int
+    convention: Convention, call: Call, device: torch.device, seed: int, kind: Kind
 ) -> None:
-    convention(call, make_images(seed, device=device))
+    convention(call, make_images(seed, kind=kind, device=device))
 
 
 @properties

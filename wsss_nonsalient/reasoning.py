@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -78,7 +76,7 @@ class GlobalReasoningUnit(nn.Module):
         num_nodes: int,
         *,
         state_channels: int | None = None,
-        dims: Literal[1, 2, 3] = 2,
+        dims: int = 2,
         normalize: bool = False,
         zero_init: bool = True,
     ) -> None:
