@@ -154,6 +154,36 @@ def test_forced_maps_are_not_forced_again() -> None:
     assert accumulator.compute(["a"]).flatten().tolist() == [1.0, pytest.approx(128 / 255)]
 
 
+def test_a_key_that_comes_twice_is_forced_once() -> None:
+    cams = torch.tensor([[[[1.0, 0.2]]], [[[0.2, 1.0]]]])
+    for logits, expected in (
+        ([-9.0, -9.0], [1.0, 0.2]),
+        ([9.0, -9.0], [1.0, 0.2]),
+        ([-9.0, 9.0], [1, 1]),
+    ):
+        accumulator = OACAMAccumulator(1)
+        accumulator.update(
+            ["a", "a"], cams, torch.ones(2, 1), torch.tensor(logits)[:, None], force_missing=True
+        )
+        assert accumulator.compute(["a"]).flatten().tolist() == pytest.approx(expected)
+
+
+def test_out_of_memory_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    accumulator = accumulated(batches(2))
+    before = accumulator.state_dict()
+
+    def fail(*_: object, **__: object) -> Tensor:
+        raise MemoryError
+
+    ones = torch.ones(50, 5)
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(torch, "empty", fail)
+        accumulator.update([f"new {i}" for i in range(50)], torch.ones(50, 5, 3, 4), ones, ones)
+    after = OACAMAccumulator(5)
+    after.load_state_dict(before)
+    assert_same(accumulator, after)
+
+
 def test_is_a_collection_of_keys() -> None:
     keys = ["2007_000032", "a/b c.jpg", "猫", "x" * 300, ""]
     accumulator = OACAMAccumulator(2)
@@ -174,6 +204,9 @@ def test_keeps_no_graph_and_works_in_inference_mode() -> None:
     with torch.inference_mode():
         accumulator.update(keys, cams * 1, labels, logits)
     accumulator.update(keys, cams * 2, labels, logits)
+    with torch.inference_mode():
+        copied = copy.deepcopy(accumulator)
+    copied.update(keys, cams * 3, labels, logits)
     assert not accumulator.compute(keys).requires_grad
     before = accumulator.compute(keys)
     before += 1
@@ -184,8 +217,13 @@ def test_empty_batch_and_no_present_class() -> None:
     accumulator = OACAMAccumulator(5)
     accumulator.update([], torch.zeros(0, 5, 2, 3), torch.zeros(0, 5), torch.zeros(0, 5))
     assert len(accumulator) == 0
-    assert accumulator.map_size == (2, 3)
-    assert accumulator.compute([]).shape == (0, 5, 2, 3)
+    accumulator.update(["none"], torch.zeros(1, 5, 7, 7), torch.zeros(1, 5), torch.zeros(1, 5))
+    assert list(accumulator) == ["none"]
+    assert accumulator.map_size is None  # no map was stored
+    keys, cams, labels, logits = batches(1)[0]
+    accumulator.update(keys, cams, labels, logits.abs())
+    assert accumulator.compute([]).shape == (0, 5, 3, 4)
+    assert accumulator.compute(["none"]).sum() == 0
 
 
 @pytest.mark.parametrize("dtype", STORAGE)
@@ -233,6 +271,9 @@ def test_state_dict_is_a_copy_that_loads() -> None:
         ("num_classes", 6, "state: expected num_classes = 5, got 6"),
         ("map_size", (3, 5), "maps have shape"),
         ("map_size", 3, "map_size has the wrong type int"),
+        ("map_size", (3.0, 4.0), "not two positive integers or None"),
+        ("map_size", (0, 0), "not two positive integers or None"),
+        ("num_maps", torch.full((8,), 2**62), "does not add up"),
         ("keys", ["a"], "num_maps and classes are not int64, one a key"),
         ("keys", [1] * 8, "keys are not distinct strings"),
         ("classes", torch.full((12,), 5), "does not add up"),
@@ -274,6 +315,10 @@ def test_failed_updates_change_nothing() -> None:
         accumulator.update([7, 8, 9], cams, labels, logits)  # type: ignore[list-item]
     with pytest.raises(TypeError, match="keys: expected a sequence of strings, got str 'abc'"):
         accumulator.update("abc", cams, labels, logits)
+    with pytest.raises(ValueError, match="keys: expected strings that UTF-8 can encode, got"):
+        accumulator.update(["a", "b", "\udc80"], cams, labels, logits)
+    with pytest.raises(TypeError, match="force_missing: expected a bool"):
+        accumulator.update(keys, cams, labels, logits, force_missing=1)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="cams: expected a floating-point tensor, got torch.uint8"):
         accumulator.update(keys, cams.to(torch.uint8), labels, logits)
     assert len(accumulator) == 0
@@ -305,6 +350,8 @@ def test_wrong_arguments_are_refused() -> None:
         accumulator.merge(OACAMAccumulator(5, dtype=torch.float32))
     with pytest.raises(ValueError, match=r"other: expected map_size = \(3, 4\), got \(4, 4\)"):
         accumulator.merge(OACAMAccumulator(5, map_size=(4, 4)))
+    with pytest.raises(TypeError, match="dtype: expected a torch.dtype, got str 'uint8'"):
+        OACAMAccumulator(5, dtype="uint8")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="dtype: expected one of"):
         OACAMAccumulator(5, dtype=torch.float64)
     with pytest.raises(ValueError, match=r"min_probability: expected a number in \[0, 1\], got 10"):

@@ -31,12 +31,21 @@ def test_resuming_equals_not_stopping(dtype: torch.dtype, tmp_path: Path) -> Non
     assert [p.name for p in tmp_path.iterdir()] == ["maps.npz"]
 
 
+def test_same_state_same_bytes_and_links_stay(tmp_path: Path) -> None:
+    path, link, again = tmp_path / ("词" * 80 + ".npz"), tmp_path / "link", tmp_path / "again"
+    link.symlink_to(path)
+    accumulated(batches(3)).save(link)
+    accumulated(batches(3)[::-1]).save(again)
+    assert link.is_symlink()
+    assert path.read_bytes() == again.read_bytes()
+
+
 def test_empty_and_odd_keys(tmp_path: Path) -> None:
     path = str(tmp_path / "maps")
     OACAMAccumulator(5).save(path)
     assert len(OACAMAccumulator(5).load(path)) == 0
     accumulator = OACAMAccumulator(1, map_size=(1, 2))
-    keys = ["猫", "a/b", "nul\0", "lone \udc80 surrogate", ""]
+    keys = ["猫", "a/b", "nul\0", "😀", ""]
     ones = torch.ones(5, 1)
     accumulator.update(keys, torch.ones(5, 1, 1, 2), ones, ones)
     accumulator.save(path)
@@ -77,7 +86,7 @@ class _Bomb:
 
 
 def _strangers(folder: Path) -> list[Path]:
-    names = ["empty", "text", "pickle", "torch", "npy", "npz", "object", "bomb", "huge"]
+    names = ["empty", "text", "pickle", "torch", "npy", "npz", "object", "bomb", "huge", "hollow"]
     paths = [folder / name for name in names]
     paths[0].write_bytes(b"")
     paths[1].write_text("2007_000032 0 1\n")
@@ -91,12 +100,17 @@ def _strangers(folder: Path) -> list[Path]:
     with zipfile.ZipFile(paths[7], "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("header.json", " " * 10**8)
     accumulated(batches(1)).save(folder / "good")
-    with zipfile.ZipFile(folder / "good") as good, zipfile.ZipFile(paths[8], "w") as archive:
+    with (
+        zipfile.ZipFile(folder / "good") as good,
+        zipfile.ZipFile(paths[8], "w") as archive,
+        zipfile.ZipFile(paths[9], "w") as hollow,
+    ):
         for name in good.namelist():
             data = good.read(name)
             if name == "maps.npy":
                 data = data.replace(b"(", b"(4000000000, ", 1)[: len(data)]
             archive.writestr(name, data)
+            hollow.writestr(name, data[:128] if name == "classes.npy" else good.read(name))
     return paths
 
 

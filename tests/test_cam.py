@@ -59,6 +59,8 @@ def test_head_defaults() -> None:
         CAMHead(8, 0)
     with pytest.raises(ValueError, match="hidden_channels: expected an integer of at least 1"):
         CAMHead(8, 20, hidden_channels=0)
+    with pytest.raises(ValueError, match="features: expected channels = 8, as in_channels, got"):
+        head(torch.zeros(1, 9, 4, 4))
 
 
 @pytest.mark.parametrize("dtype", [*FLOATS, torch.uint8])
@@ -100,6 +102,12 @@ def test_flat_maps(dtype: torch.dtype, mode: str, value: float, expected: tuple[
 def test_normalize_of_extreme_half_precision() -> None:
     cam = torch.tensor([[[-60000.0, 0.0, 60000.0]]], dtype=torch.float16)
     assert normalize_cam(cam, mode="minmax").tolist() == [[[0.0, 0.5, 1.0]]]
+
+
+def test_normalize_announces_an_overflow() -> None:
+    cam = torch.tensor([[[-3e38, 3e38, 0.0]]])
+    with pytest.raises(ValueError, match="cam, largest minus smallest value: expected finite"):
+        normalize_cam(cam, mode="minmax")
 
 
 def test_normalize_is_differentiable() -> None:
@@ -210,6 +218,18 @@ def test_multi_scale_averages_scales_and_flips() -> None:
     torch.testing.assert_close(mirrored, result.flip(3))
 
 
+def test_multi_scale_of_a_model_that_changes_its_input() -> None:
+    def model(images: Tensor) -> CAMOutput:
+        cams = images.mul_(2).sub_(0.5)
+        return CAMOutput(cams.mean(dim=(2, 3)), cams)
+
+    images = torch.rand(1, 3, 8, 8)
+    before = images.clone()
+    result = multi_scale_cam(model, images, scales=(1.0,))
+    assert torch.equal(images, before)
+    torch.testing.assert_close(result, normalize_cam(before * 2 - 0.5))
+
+
 def test_multi_scale_restores_the_mode_of_each_module() -> None:
     model = _Model().train()
     model.norm.eval()
@@ -226,9 +246,11 @@ def test_multi_scale_refuses() -> None:
     images = torch.zeros(1, 3, 8, 8)
     with pytest.raises(ValueError, match="scales: expected positive factors, at least one"):
         multi_scale_cam(model, images, scales=())
-    with pytest.raises(ValueError, match="scales: expected positive factors, at least one"):
+    with pytest.raises(ValueError, match="scales: expected a number in .*, got 0"):
         multi_scale_cam(model, images, scales=(1.0, 0.0))
+    with pytest.raises(ValueError, match="cams of the model: expected N = 1, as images, got N = 2"):
+        multi_scale_cam(lambda x: CAMOutput(x[:, :, 0, 0], torch.cat([x, x])), images)
     with pytest.raises(ValueError, match=r"images: expected shape \(N, channels, H, W\)"):
         multi_scale_cam(model, images[0])
-    with pytest.raises(TypeError, match="flip: expected a bool, got 3"):
+    with pytest.raises(TypeError, match="flip: expected a bool, got int 3"):
         multi_scale_cam(model, images, flip=3)  # type: ignore[arg-type]

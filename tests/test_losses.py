@@ -115,6 +115,12 @@ def test_integral_loss_is_exact_and_never_saturates(dtype: torch.dtype, size: fl
     )
 
 
+def test_integral_loss_keeps_tiny_targets_positive() -> None:
+    target = torch.tensor([[[[1e-50, 0.0]]]], dtype=torch.float64)
+    loss = integral_attention_loss(torch.zeros(1, 1, 1, 2), target)
+    assert loss.item() == pytest.approx(0.6931472)
+
+
 def test_integral_loss_reads_uint8_maps() -> None:
     logits = torch.randn(1, 2, 3, 3)
     target = torch.randint(0, 256, (1, 2, 3, 3), dtype=torch.uint8)
@@ -178,6 +184,8 @@ def test_options_are_checked() -> None:
         TypeError, match="logits: expected a floating-point tensor, got torch.int64"
     ):
         multilabel_soft_margin_loss(zeros.long(), zeros)
+    with pytest.raises(ValueError, match="weight: expected finite values"):
+        multilabel_soft_margin_loss(zeros, zeros, weight=torch.tensor([1.0, torch.nan]))
     assert "weight" in MultiLabelSoftMarginLoss(weight=torch.ones(2)).state_dict()
     assert repr(IntegralAttentionLoss()) == "IntegralAttentionLoss(reduction='mean')"
     assert repr(MultiLabelSoftMarginLoss()) == "MultiLabelSoftMarginLoss(reduction='mean')"

@@ -139,6 +139,25 @@ def test_wrong_arguments_are_refused() -> None:
         SegmentationScore(0)
 
 
+@pytest.mark.parametrize(
+    ("num_classes", "ignore_index", "dtype", "label"),
+    [(300, 999, torch.uint8, 100), (200, 255, torch.int8, 100), (300, -1, torch.int16, 299)],
+)
+def test_narrow_labels_are_not_wrapped(
+    num_classes: int, ignore_index: int, dtype: torch.dtype, label: int
+) -> None:
+    counter = SegmentationScore(num_classes, ignore_index=ignore_index)
+    labels = torch.full((2, 2), label, dtype=dtype)
+    counter.update(labels, labels)
+    assert counter.confusion[label, label] == 4
+    for wrong, index in (
+        (torch.tensor([[-1]], dtype=torch.int8), 255),
+        (torch.tensor([[255]]), -1),
+    ):
+        with pytest.raises(ValueError, match="target: expected labels 0 to 2"):
+            SegmentationScore(3, ignore_index=index).update(wrong * 0, wrong)
+
+
 def test_value_checks_off_still_counts() -> None:
     with value_checks(False):
         results = score(torch.tensor([[0, 1]]), torch.tensor([[0, 1]]), 2)

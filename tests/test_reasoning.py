@@ -156,10 +156,36 @@ def test_half_precision(unit: GlobalReasoningUnit, dtype: torch.dtype) -> None:
     torch.testing.assert_close(halved.float(), y, rtol=0.05, atol=0.1)
 
 
-@pytest.mark.parametrize("shape", [(2, 6, 5), (6, 5, 5), (2, 5, 5, 5), (2, 6, 5, 5, 5)])
-def test_wrong_input_is_refused(unit: GlobalReasoningUnit, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"x: expected shape \(N, 6, H, W\), got"):
+@pytest.mark.parametrize("shape", [(2, 6, 5), (6, 5, 5), (2, 6, 5, 5, 5)])
+def test_wrong_axes_are_refused(unit: GlobalReasoningUnit, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"x: expected shape \(N, channels, H, W\), got"):
         unit(torch.zeros(shape))
+
+
+def test_wrong_input_is_refused(unit: GlobalReasoningUnit) -> None:
+    with pytest.raises(ValueError, match="x: expected channels = 6, as in_channels, got .* 5"):
+        unit(torch.zeros(2, 5, 3, 3))
+    with pytest.raises(ValueError, match="x: expected W of at least 1, got shape"):
+        unit(torch.zeros(2, 6, 3, 0))
+    with pytest.raises(TypeError, match="x: expected a floating-point tensor, got torch.int64"):
+        unit(torch.zeros(2, 6, 3, 3, dtype=torch.int64))
+    with pytest.raises(TypeError, match="x: expected a torch.Tensor, got list"):
+        unit([1])
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("scale", [1, 10, 50])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_autocast_does_not_overflow(normalize: bool, scale: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    unit = GlobalReasoningUnit(64, 16, normalize=normalize, zero_init=False)
+    x = torch.randn(1, 64, 32, 32) * scale
+    expected = unit(x)
+    with torch.autocast("cpu", dtype=dtype):
+        assert torch.equal(unit(x), expected)
+        halved = unit(x.to(dtype))
+    assert halved.dtype == dtype
+    torch.testing.assert_close(halved.float(), expected, rtol=0.02, atol=0.1 * scale)
 
 
 def test_wrong_options_are_refused() -> None:
@@ -171,3 +197,5 @@ def test_wrong_options_are_refused() -> None:
         GlobalReasoningUnit(4, 4, state_channels=2.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="dims: expected 1, 2 or 3, got 4"):
         GlobalReasoningUnit(4, 4, dims=4)
+    with pytest.raises(TypeError, match="normalize: expected a bool, got str 'no'"):
+        GlobalReasoningUnit(4, 4, normalize="no")  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import zipfile
@@ -29,7 +30,7 @@ def check_state(state: dict[str, Any]) -> None:
     """
     wanted: dict[str, type | tuple[type, ...]] = {
         "num_classes": int,
-        "map_size": (tuple, list, type(None)),
+        "map_size": (tuple, type(None)),
         "keys": list,
         "num_maps": Tensor,
         "classes": Tensor,
@@ -42,13 +43,18 @@ def check_state(state: dict[str, Any]) -> None:
         if not isinstance(state[name], kind):
             raise ValueError(f"state: {name} has the wrong type {type(state[name]).__name__}")
     keys, num_maps, classes, maps = (state[n] for n in ("keys", "num_maps", "classes", "maps"))
-    size = tuple(state["map_size"] or (0, 0))
+    size = state["map_size"] or (0, 0)
+    if state["map_size"] is not None and not (
+        len(size) == 2 and all(type(side) is int and side > 0 for side in size)
+    ):
+        raise ValueError(f"state: map_size is {size}, not two positive integers or None")
     if not all(isinstance(key, str) for key in keys) or len(set(keys)) != len(keys):
         raise ValueError("state: keys are not distinct strings")
     integers = num_maps.dtype == classes.dtype == torch.int64
     if not integers or num_maps.shape != (len(keys),) or classes.dim() != 1:
         raise ValueError("state: num_maps and classes are not int64, one a key and one a map")
-    if int(num_maps.sum()) != len(classes) or bool((num_maps < 0).any()):
+    in_range = (num_maps >= 0) & (num_maps <= state["num_classes"])  # so the sum can't overflow
+    if not bool(in_range.all()) or int(num_maps.sum()) != len(classes):
         raise ValueError("state: num_maps does not add up to the number of classes")
     if maps.shape != (len(classes), *size):
         raise ValueError(f"state: maps have shape {tuple(maps.shape)}, not {(len(classes), *size)}")
@@ -72,14 +78,15 @@ def write_state(path: str | PathLike[str], state: dict[str, Any]) -> None:
         "map_size": state["map_size"],
         "keys": state["keys"],
     }
-    path = Path(path)
-    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    path = Path(os.path.realpath(path))  # what a link points to, so that the link stays
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:
             with zipfile.ZipFile(file, "w") as archive:
-                archive.writestr("header.json", json.dumps(header))
+                archive.writestr(zipfile.ZipInfo("header.json"), json.dumps(header))
                 for name in _ARRAYS:
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    info = zipfile.ZipInfo(f"{name}.npy")  # of a fixed date: same state, same bytes
+                    with archive.open(info, "w", force_zip64=True) as member:
                         np.lib.format.write_array(member, state[name].numpy(), version=(1, 0))
             file.flush()
             os.fsync(file.fileno())
@@ -131,6 +138,8 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> Tensor:
     shape, fortran_order, dtype = header
     if dtype.name not in _DTYPES or not dtype.isnative or fortran_order:
         raise ValueError(f"{name} has dtype {dtype} or column order")
+    if math.prod(shape) * dtype.itemsize != len(data):
+        raise ValueError(f"{name} has shape {shape}, but {len(data)} bytes")
     if not data:
         return torch.empty(shape, dtype=_DTYPES[dtype.name])
     return torch.frombuffer(data, dtype=_DTYPES[dtype.name]).reshape(shape)

@@ -33,9 +33,9 @@ _KINDS: dict[Kind, tuple[frozenset[torch.dtype], str]] = {
 class Sizes:
     """What the earlier arguments of a call fixed: named axes, batch axes and device."""
 
-    def __init__(self, *, one_device: bool = True) -> None:
+    def __init__(self, *, one_device: bool = True, **axes: tuple[int, str]) -> None:
         self.one_device = one_device
-        self.axes: dict[str, tuple[int, str]] = {}
+        self.axes = axes  # name -> (size, which argument fixed it)
         self.batch: tuple[tuple[int, ...], str] | None = None
         self.device: tuple[torch.device, str] | None = None
 
@@ -99,7 +99,7 @@ def _check_axis(name: str, shape: tuple[int, ...], axis: str, size: int, sizes: 
 
 
 def _size_hint(axis: str, known: int, size: int) -> str:
-    if axis == "C" and abs(known - size) == 1:
+    if axis == "C" and known > 1 and abs(known - size) == 1:
         return "; maps and image-level labels have foreground classes only, no background channel"
     if axis == "C" and size == 1:
         return "; image-level labels are multi-hot, one entry a class"
@@ -124,6 +124,12 @@ def check_integer(name: str, value: int, *, minimum: int) -> None:
         raise TypeError(f"{name}: expected an integer, got {described(value)}")
     if value < minimum:
         raise ValueError(f"{name}: expected an integer of at least {minimum}, got {value}")
+
+
+def check_bool(name: str, value: bool) -> None:
+    """Check that an option is a bool."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: expected a bool, got {described(value)}")
 
 
 def check_choice(name: str, value: Choice, choices: Sequence[Choice]) -> None:
@@ -173,6 +179,8 @@ def check_keys(keys: Sequence[str]) -> list[str]:
     for key in keys:
         if not isinstance(key, str):
             raise TypeError(f"keys: expected strings, got {described(key)}")
+        if not key.isascii() and key.encode("utf-8", "replace").decode() != key:
+            raise ValueError(f"keys: expected strings that UTF-8 can encode, got {key!a}")
     return list(keys)
 
 

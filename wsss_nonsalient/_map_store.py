@@ -1,4 +1,4 @@
-"""A growing store of equally sized maps, one for each (image key, class)."""
+"""A growing store of equally sized maps, one for each (image key, class), and what goes into it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from ._values import compute_dtype, to_list, value_checks
+from .cam import normalize_cam, resize_cam
 
 
 class MapStore:
@@ -21,7 +24,7 @@ class MapStore:
         self.dtype = dtype
         self.rows: dict[str, dict[int, int]] = {}  # key -> class -> row of maps
         self.num_maps = 0
-        self._maps = torch.empty(0, 0, 0, dtype=dtype)  # has spare rows, unless new
+        self._maps = torch.empty(0, 0, 0, dtype=dtype)  # has spare rows at its end
 
     def __getitem__(self, rows: Sequence[int]) -> Tensor:
         """A copy of the maps in these rows, (len(rows), height, width)."""
@@ -31,36 +34,66 @@ class MapStore:
 
     def owners(self) -> list[tuple[str, int, int]]:
         """(key, class, row) of every map, ordered by key and class."""
-        return [
-            (key, c, self.rows[key][c]) for key in sorted(self.rows) for c in sorted(self.rows[key])
-        ]
+        return [(k, c, self.rows[k][c]) for k in sorted(self.rows) for c in sorted(self.rows[k])]
 
-    def add(self, keys: Sequence[str]) -> None:
-        """Make keys known, with or without a map to come."""
-        for key in keys:
-            self.rows.setdefault(key, {})
+    def maximum(self, keys: Sequence[str], owners: Sequence[tuple[str, int]], maps: Tensor) -> None:
+        """Make keys known, and take the maximum of the map of each (key, class) and the one given.
 
-    def maximum(self, owners: Sequence[tuple[str, int]], maps: Tensor) -> None:
-        """Replace the map of each (key, class) by its maximum with the one given."""
-        if not owners:
-            return
-        first_new = self.num_maps
+        A map that is not stored counts as 0. Whatever fails, fails before anything changes.
+        """
+        new: dict[tuple[str, int], int] = {}
         rows: list[int] = []
         for key, c in owners:
-            row = self.rows[key].setdefault(c, self.num_maps)
-            self.num_maps = max(self.num_maps, row + 1)
+            row = self.rows.get(key, {}).get(c)
+            if row is None:
+                row = new.setdefault((key, c), self.num_maps + len(new))
             rows.append(row)
-        self._reserve(self.num_maps)
-        self._maps[first_new : self.num_maps] = 0
+        if rows:
+            self._reserve(self.num_maps + len(new), (int(maps.shape[1]), int(maps.shape[2])))
+            self._maps[self.num_maps : self.num_maps + len(new)] = 0
+            self._accumulate(rows, maps)
+        for key in keys:
+            self.rows.setdefault(key, {})
+        for (key, c), row in new.items():
+            self.rows[key][c] = row
+        self.num_maps += len(new)
+
+    def _accumulate(self, rows: list[int], maps: Tensor) -> None:
         if len(set(rows)) == len(rows):
             self._maps[rows] = torch.maximum(self._maps[rows], maps)
             return
         for row, one_map in zip(rows, maps, strict=True):
             self._maps[row] = torch.maximum(self._maps[row], one_map)
 
-    def _reserve(self, num_maps: int) -> None:
+    def _reserve(self, num_maps: int, size: tuple[int, int]) -> None:
         old = self._maps
-        if num_maps > len(old) and self.size is not None:
-            self._maps = torch.empty(max(num_maps, 2 * len(old)), *self.size, dtype=self.dtype)
+        if num_maps > len(old) or old.is_inference():  # a deepcopy may have made it so
+            grown = torch.empty(max(num_maps, 2 * len(old)), *size, dtype=self.dtype)
             if len(old):
-                self._maps[: len(old)] = old
+                grown[: len(old)] = old
+            self._maps, self.size = grown, size
+
+
+def storable_maps(
+    cams: Tensor,
+    pairs: Sequence[tuple[int, int]],
+    keys: Sequence[str],
+    size: tuple[int, int] | None,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Raw maps of (image, class) pairs, normalised, resized to ``size`` and in their storage."""
+    if not pairs:
+        return torch.empty(0, *cams.shape[2:], dtype=dtype)
+    images, classes = torch.tensor(pairs, device=cams.device).unbind(1)
+    selected = cams.detach()[images, classes].to(compute_dtype(cams))
+    is_finite = to_list(selected.isfinite().flatten(1).all(dim=1))
+    if not all(is_finite):
+        key = keys[pairs[is_finite.index(False)][0]]
+        raise ValueError(f"cams: expected finite values, got NaN or infinity in {key!r}")
+    with value_checks(False):
+        maps = normalize_cam(selected)
+        if size is not None:
+            maps = resize_cam(maps, size)
+    if dtype == torch.uint8:
+        maps = (maps * 255).round()
+    return maps.to(dtype).cpu()

@@ -22,12 +22,12 @@ class PresentMaps(NamedTuple):
 def present_maps(cam: Tensor, image_labels: Tensor, dtype: torch.dtype) -> PresentMaps:
     """Gather the present classes' maps of ``cam`` (*, C, H, W) as ``dtype`` in [0, 1].
 
-    On the CPU K is the largest number of classes that an image has, so the cost does not depend on
-    C. Elsewhere K = C: reading the number from a GPU would synchronise, and a compiled graph has
-    fixed shapes.
+    The maps are detached: label functions run without autograd. On the CPU K is the largest number
+    of classes that an image has, so the cost does not depend on C. Elsewhere K = C: reading the
+    number from a GPU would synchronise, and a compiled graph has fixed shapes.
     """
     num_images = math.prod(cam.shape[:-3])
-    cam = cam.reshape(num_images, *cam.shape[-3:])
+    cam = cam.detach().reshape(num_images, *cam.shape[-3:])
     present = image_labels.reshape(num_images, cam.shape[1]) != 0
     if is_traced() or cam.device.type != "cpu":
         classes = torch.arange(cam.shape[1], device=cam.device).expand(num_images, -1)

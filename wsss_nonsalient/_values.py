@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ._checks import WIDE_UNSIGNED, described
+from ._checks import WIDE_UNSIGNED, check_bool
 
 _value_checks: ContextVar[bool | None] = ContextVar("value_checks", default=None)
 
@@ -42,8 +42,7 @@ def value_checks(enabled: bool) -> Generator[None, None, None]:
         ...     normalize_cam(torch.tensor([[[1.0, 2.0]]]))
         tensor([[[0.5000, 1.0000]]])
     """
-    if not isinstance(enabled, bool):
-        raise TypeError(f"enabled: expected a bool, got {described(enabled)}")
+    check_bool("enabled", enabled)
     token = _value_checks.set(enabled)
     try:
         yield
@@ -78,7 +77,10 @@ def compute_dtype(*tensors: Tensor) -> torch.dtype:
 
 def unit_interval(image: Tensor, dtype: torch.dtype) -> Tensor:
     """An image-like tensor in [0, 1]: uint8 means value / 255."""
-    return image.to(dtype) / 255 if image.dtype == torch.uint8 else image.to(dtype)
+    if image.dtype != torch.uint8:
+        return image.to(dtype)
+    # a tensor on the device: a GPU divides by a Python number through its rounded reciprocal
+    return image.to(dtype) / torch.full((), 255, dtype=dtype, device=image.device)
 
 
 def to_list(tensor: Tensor) -> list[Any]:

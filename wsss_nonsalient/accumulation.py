@@ -11,18 +11,25 @@ from torch import Tensor, distributed
 from typing_extensions import Self
 
 from ._accumulation_state import check_state, read_state, write_state
-from ._checks import Sizes, check_integer, check_keys, check_number, check_size, check_tensor
-from ._map_store import MapStore
+from ._checks import (
+    Sizes,
+    check_bool,
+    check_integer,
+    check_keys,
+    check_number,
+    check_size,
+    check_tensor,
+    described,
+)
+from ._map_store import MapStore, storable_maps
+from ._synchronize import broadcast_each, gather, is_alone
 from ._values import (
-    compute_dtype,
     finite,
     multi_hot,
     to_list,
     unit_interval,
-    value_checks,
     verify,
 )
-from .cam import normalize_cam, resize_cam
 
 _STORAGE = (torch.uint8, torch.float16, torch.float32)
 
@@ -74,19 +81,19 @@ class OACAMAccumulator:
     ) -> None:
         check_integer("num_classes", num_classes, minimum=1)
         check_number("min_probability", min_probability)
+        if not isinstance(dtype, torch.dtype):
+            raise TypeError(f"dtype: expected a torch.dtype, got {described(dtype)}")
         if dtype not in _STORAGE:
             raise ValueError(f"dtype: expected one of {_STORAGE}, got {dtype!r}")
         self.num_classes = int(num_classes)
         self.min_probability = float(min_probability)
         self.dtype = dtype
-        self._resizes = map_size is not None
-        self._store = MapStore(
-            None if map_size is None else check_size("map_size", map_size), dtype
-        )
+        self._resized_to = None if map_size is None else check_size("map_size", map_size)
+        self._store = MapStore(self._resized_to, dtype)
 
     @property
     def map_size(self) -> tuple[int, int] | None:
-        """(height, width) of the stored maps; None before the first ones came."""
+        """(height, width) of the stored maps; None before the first is stored."""
         return self._store.size
 
     def __len__(self) -> int:
@@ -120,6 +127,9 @@ class OACAMAccumulator:
     ) -> None:
         """Take in the class maps of a batch. An error leaves the accumulator as it was.
 
+        Values are always checked, whatever :func:`value_checks` says: what counts is read to the
+        CPU anyway.
+
         Args:
             keys: A string for each image. A key that comes twice accumulates twice.
             cams: (N, C, h, w) raw class maps, floating point, on any device.
@@ -130,29 +140,35 @@ class OACAMAccumulator:
 
         Raises:
             TypeError: An argument has a wrong type.
-            ValueError: Shapes or devices differ; ``image_labels`` has values other than 0 and 1;
-                ``logits``, or a map to store, has NaN or infinity; the maps' size is not that of
-                the stored ones, without ``map_size``.
+            ValueError: Shapes differ; ``image_labels`` has values other than 0 and 1; the logit of
+                a present class, or a map to store, has NaN or infinity; the maps' size is not that
+                of the stored ones, without ``map_size``.
         """
         keys = check_keys(keys)
         sizes = Sizes(one_device=False)
+        check_bool("force_missing", force_missing)
         check_tensor("cams", cams, "N C H W", "float", sizes)
         check_tensor("image_labels", image_labels, "N C", "multi-hot", sizes)
         check_tensor("logits", logits, "N C", "float", sizes)
         self._check_batch(keys, sizes)
 
-        present = image_labels.cpu() != 0
-        x = torch.where(present, logits.cpu().to(torch.float32), 0)
-        verify(multi_hot("image_labels", image_labels.cpu()), finite("logits", x))
-        kept = present & (x.sigmoid() >= self.min_probability)
-        if force_missing:
-            kept |= self.missing(keys, present)
-        pairs: list[tuple[int, int]] = [(image, c) for image, c in to_list(kept.nonzero())]
-        maps = self._prepared(cams, pairs, keys)
-
-        self._store.size = self.map_size or (sizes["H"], sizes["W"])
-        self._store.add(keys)
-        self._store.maximum([(keys[image], c) for image, c in pairs], maps)
+        image_labels, logits = image_labels.cpu(), logits.cpu().to(torch.float32)
+        present = image_labels != 0
+        logits = torch.where(present, logits, 0)
+        verify(multi_hot("image_labels", image_labels), finite("logits", logits))
+        likely = present & (logits.sigmoid() >= self.min_probability)
+        missing = self.missing(keys, present) if force_missing else torch.zeros_like(likely)
+        pairs: list[tuple[int, int]] = []
+        stored: set[tuple[str, int]] = set()
+        candidates: list[tuple[int, int]] = to_list((likely | missing).nonzero())
+        for image, c in candidates:
+            if likely[image, c] or (keys[image], c) not in stored:  # a key may come twice
+                pairs.append((image, c))
+                stored.add((keys[image], c))
+        owners = [(keys[image], c) for image, c in pairs]
+        self._store.maximum(
+            keys, owners, storable_maps(cams, pairs, keys, self._resized_to, self.dtype)
+        )
 
     def compute(self, keys: Sequence[str]) -> Tensor:
         """Accumulated maps of images.
@@ -166,14 +182,14 @@ class OACAMAccumulator:
         Raises:
             TypeError: ``keys`` is not a sequence of strings.
             KeyError: A key was never seen.
-            ValueError: The maps' size is not known yet.
+            ValueError: No map was stored yet, and ``map_size`` was not given.
         """
         keys = check_keys(keys)
         unknown = [key for key in keys if key not in self]
         if unknown:
             raise KeyError(f"keys: no update has seen {_named(unknown)}")
         if self.map_size is None:
-            raise ValueError("keys: the size of the maps is not known before the first update")
+            raise ValueError("keys: the size of the maps is not known before the first is stored")
         where = [
             (image, c, row)
             for image, key in enumerate(keys)
@@ -226,18 +242,20 @@ class OACAMAccumulator:
         if not isinstance(other, OACAMAccumulator):
             raise TypeError(f"other: expected an OACAMAccumulator, got {type(other).__name__}")
         self._check_alike("other", other.num_classes, other.dtype, other.map_size)
-        self._store.size = self.map_size or other.map_size
-        self._store.add(list(other))
         owners = other._store.owners()
         self._store.maximum(
-            [(key, c) for key, c, _ in owners], other._store[[row for *_, row in owners]]
+            list(other),
+            [(key, c) for key, c, _ in owners],
+            other._store[[row for *_, row in owners]],
         )
+        self._store.size = self.map_size or other.map_size
 
     def synchronize(self, group: distributed.ProcessGroup | None = None) -> None:
         """Merge over the processes of ``torch.distributed``: afterwards all have the same maps.
 
-        Every process of the group must call it. Without an initialised process group there is
-        nothing to merge, and nothing is done. If it fails, the accumulator is as it was.
+        Every process of the group must call it. Without an initialised process group, and in a
+        process outside ``group``, there is nothing to merge, and nothing is done. If it fails, the
+        accumulator is as it was.
 
         Args:
             group: The process group; None: all processes.
@@ -245,21 +263,15 @@ class OACAMAccumulator:
         Raises:
             ValueError: The accumulators' numbers of classes, dtypes or map sizes differ.
         """
-        if not (distributed.is_available() and distributed.is_initialized()):
+        if is_alone(group):
             return
-        world_size = distributed.get_world_size(group)
-        kinds: list[Any] = [None] * world_size
-        distributed.all_gather_object(kinds, (self.num_classes, self.dtype, self.map_size), group)
         merged = self._empty()
-        for kind in kinds:  # all processes fail here, or none
+        for kind in gather((self.num_classes, self.dtype, self.map_size), group):
+            # a difference fails here, in all processes alike
             merged.merge(OACAMAccumulator(kind[0], dtype=kind[1], map_size=kind[2]))
-        for rank in range(world_size):
-            own = rank == distributed.get_rank(group)
-            states = [self.state_dict() if own else None]
-            source = rank if group is None else distributed.get_global_rank(group, rank)
-            distributed.broadcast_object_list(states, src=source, group=group)
+        for state in broadcast_each(self.state_dict(), group):
             received = self._empty()
-            received.load_state_dict(states[0] or {})
+            received.load_state_dict(state)
             merged.merge(received)
         self.load_state_dict(merged.state_dict())
 
@@ -295,15 +307,11 @@ class OACAMAccumulator:
         check_state(state)
         self._check_alike("state", state["num_classes"], state["maps"].dtype, state["map_size"])
         store = MapStore(self.map_size or state["map_size"], self.dtype)
-        store.add(state["keys"])
-        owners = [
-            k
-            for k, n in zip(state["keys"], state["num_maps"].tolist(), strict=True)
-            for _ in range(n)
-        ]
-        store.maximum(
-            list(zip(owners, state["classes"].tolist(), strict=True)), state["maps"].cpu()
-        )
+        keys: list[str] = state["keys"]
+        repeats = zip(keys, to_list(state["num_maps"]), strict=True)
+        owners = [key for key, number in repeats for _ in range(number)]
+        classes = to_list(state["classes"])
+        store.maximum(keys, list(zip(owners, classes, strict=True)), state["maps"].cpu())
         self._store = store
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -352,7 +360,7 @@ class OACAMAccumulator:
                 f"image_labels: expected C = {self.num_classes}, as num_classes, got {sizes['C']}"
             )
         size = (sizes["H"], sizes["W"]) if "H" in sizes.axes else self.map_size
-        if not self._resizes and self.map_size is not None and size != self.map_size:
+        if self._resized_to is None and self.map_size is not None and size != self.map_size:
             raise ValueError(
                 f"cams: expected maps of {self.map_size}, as those stored before, got {size} for "
                 f"{_named(keys)}; give map_size to resize all maps to one grid"
@@ -368,27 +376,6 @@ class OACAMAccumulator:
         ):
             if expected != got:
                 raise ValueError(f"{name}: expected {what} = {expected}, got {got}")
-
-    def _prepared(self, cams: Tensor, pairs: list[tuple[int, int]], keys: list[str]) -> Tensor:
-        """Maps of (image, class) pairs, normalised, resized and as they are stored."""
-        if not pairs:
-            return self._store[[]]
-        images, classes = torch.tensor(pairs, device=cams.device).unbind(1)
-        selected = cams.detach()[images, classes].to(compute_dtype(cams))
-        for (image, _), is_finite in zip(
-            pairs, to_list(selected.isfinite().flatten(1).all(dim=1)), strict=True
-        ):
-            if not is_finite:
-                raise ValueError(
-                    f"cams: expected finite values, got NaN or infinity in {keys[image]!r}"
-                )
-        with value_checks(False):
-            maps = normalize_cam(selected)
-            if self.map_size is not None:
-                maps = resize_cam(maps, self.map_size)
-        if self.dtype == torch.uint8:
-            maps = (maps * 255).round()
-        return maps.to(self.dtype).cpu()
 
 
 def _named(keys: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ._checks import Sizes, check_choice, check_integer, check_size, check_tensor
+from ._checks import (
+    Sizes,
+    check_bool,
+    check_choice,
+    check_integer,
+    check_number,
+    check_size,
+    check_tensor,
+)
 from ._values import compute_dtype, finite, reads_values, unit_interval, verify
 from .reasoning import GlobalReasoningUnit
 
@@ -61,6 +69,7 @@ class CAMHead(nn.Module):
         super().__init__()
         check_integer("in_channels", in_channels, minimum=1)
         check_integer("num_classes", num_classes, minimum=1)
+        self.in_channels = in_channels
         channels = in_channels
         self.features = nn.Sequential()
         if hidden_channels is not None:
@@ -80,6 +89,8 @@ class CAMHead(nn.Module):
 
     def forward(self, features: Tensor) -> CAMOutput:
         """Class maps of (N, in_channels, H, W) features, and their means as logits."""
+        sizes = Sizes(channels=(self.in_channels, "in_channels"))
+        check_tensor("features", features, "N channels H W", "float", sizes)
         hidden = functional.relu(self.reasoning(self.features(features)))
         cams = self.classifier(hidden)
         return CAMOutput(cams.mean(dim=(2, 3)), cams)
@@ -117,14 +128,14 @@ def normalize_cam(cam: Tensor, *, mode: Normalization = "max") -> Tensor:
     """
     check_tensor("cam", cam, "* C H W", "image", Sizes())
     check_choice("mode", mode, _NORMALIZATIONS)
-    if reads_values(cam) and cam.is_floating_point():
-        verify(finite("cam", cam))
     values = cam.to(compute_dtype(cam))
     if mode == "max":
         values = functional.relu(values)
     else:
         values = values - values.amin(dim=(-2, -1), keepdim=True)
     highest = values.amax(dim=(-2, -1), keepdim=True)
+    if reads_values(cam) and cam.is_floating_point():
+        verify(finite("cam", cam), finite("cam, largest minus smallest value", highest))
     scaled = values / torch.where(highest > 0, highest, 1)
     return scaled.to(cam.dtype) if cam.is_floating_point() else scaled
 
@@ -174,10 +185,10 @@ def multi_scale_cam(
     scales: Sequence[float] = (0.5, 1.0, 1.5, 2.0),
     flip: bool = True,
 ) -> Tensor:
-    r"""Class activation maps averaged over scales and horizontal flips of the images.
+    r"""Class activation maps summed over scales and horizontal flips of the images.
 
     The positive part of the raw maps of every version of the images is resized to the images' size
-    (and flipped back); their mean is normalised by ``normalize_cam(mode="max")``. Runs without
+    (and flipped back); their sum is normalised by ``normalize_cam(mode="max")``. Runs without
     autograd; a model in training mode is put into evaluation mode for the call.
 
     Args:
@@ -191,35 +202,34 @@ def multi_scale_cam(
         (N, C, H, W) in [0, 1].
 
     Raises:
-        TypeError: ``images`` is not a floating-point tensor; ``flip`` is not a bool.
-        ValueError: ``images`` has not four axes; ``scales`` is empty or has a factor that is not
-            positive; the model's maps have NaN or infinity.
+        TypeError: ``images`` is not a floating-point tensor; a scale is no number; ``flip`` is not
+            a bool.
+        ValueError: ``images`` has not four axes; ``scales`` is empty or has a factor outside
+            [0.001, 1000]; the model's maps have not four axes, or NaN or infinity.
     """
     check_tensor("images", images, "N channels H W", "float", Sizes())
-    if not isinstance(flip, bool):
-        raise TypeError(f"flip: expected a bool, got {flip!r}")
-    if len(scales) == 0 or not all(0 < scale < float("inf") for scale in scales):
+    check_bool("flip", flip)
+    if not isinstance(scales, Sequence) or isinstance(scales, str) or len(scales) == 0:
         raise ValueError(f"scales: expected positive factors, at least one, got {scales!r}")
-    size = (images.shape[2], images.shape[3])
-    with torch.no_grad(), _evaluating(model):
-        maps = [
-            _positive_maps(model, version, size, mirrored)
-            for version in _resized(images, scales)
-            for mirrored in ((False, True) if flip else (False,))
-        ]
-        return normalize_cam(torch.stack(maps).mean(dim=0))
-
-
-def _resized(images: Tensor, scales: Sequence[float]) -> Iterator[Tensor]:
     for scale in scales:
-        size = [max(1, round(side * scale)) for side in images.shape[2:]]
-        yield functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
+        check_number("scales", scale, low=1e-3, high=1e3)
+    with torch.no_grad(), _evaluating(model):
+        total = torch.zeros((), device=images.device)
+        for scale in scales:
+            for mirrored in (False, True) if flip else (False,):
+                total = total + _positive_maps(model, images, scale, mirrored)
+        return normalize_cam(total)
 
 
 def _positive_maps(
-    model: Callable[[Tensor], CAMOutput], images: Tensor, size: tuple[int, int], mirrored: bool
+    model: Callable[[Tensor], CAMOutput], images: Tensor, scale: float, mirrored: bool
 ) -> Tensor:
-    _, cams = model(images.flip(-1) if mirrored else images)
+    """Positive part of the raw maps of one version of the images, as large as these."""
+    size = (images.shape[2], images.shape[3])
+    scaled = [max(1, round(side * scale)) for side in size]
+    version = functional.interpolate(images, scaled, mode="bilinear", align_corners=False)
+    _, cams = model(version.flip(-1) if mirrored else version)
+    check_tensor("cams of the model", cams, "N C H W", "float", Sizes(N=(len(images), "images")))
     resized = _bilinear(functional.relu(cams.to(compute_dtype(cams))), size)
     return resized.flip(-1) if mirrored else resized
 

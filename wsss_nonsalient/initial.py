@@ -9,6 +9,7 @@ from ._checks import Sizes, check_ignore_index, check_number, check_tensor
 from ._present import PresentMaps, present_maps
 from ._values import (
     compute_dtype,
+    in_label_range,
     in_unit_interval,
     multi_hot,
     native_integers,
@@ -18,7 +19,6 @@ from ._values import (
 )
 
 
-@torch.no_grad()
 def initial_labels(
     cam: Tensor,
     saliency: Tensor,
@@ -85,7 +85,7 @@ def initial_labels(
 
     precision = compute_dtype(cam, saliency)
     present = present_maps(cam, image_labels, precision)
-    saliency = unit_interval(saliency, precision)
+    saliency = unit_interval(saliency.detach(), precision)
     if reads_values(cam):
         verify(
             multi_hot("image_labels", image_labels),
@@ -127,7 +127,6 @@ def _initial_labels(
     return labels.masked_fill((labels == 0) & unsure, ignore_index)
 
 
-@torch.no_grad()
 def ignore_sparse_labels(
     labels: Tensor, *, min_object_ratio: float = 0.01, ignore_index: int = 255
 ) -> Tensor:
@@ -150,7 +149,8 @@ def ignore_sparse_labels(
 
     Raises:
         TypeError: ``labels`` is not an integer tensor; an option has a wrong type.
-        ValueError: ``min_object_ratio`` is out of range; ``ignore_index`` is 0 or does not fit.
+        ValueError: ``min_object_ratio`` is out of range; ``ignore_index`` is 0 or does not fit; a
+            label is negative and not ``ignore_index``.
 
     Example:
         >>> labels = torch.tensor([[[0, 0], [0, 3]], [[0, 0], [0, 0]]])
@@ -165,6 +165,9 @@ def ignore_sparse_labels(
     check_number("min_object_ratio", min_object_ratio)
     check_ignore_index(ignore_index, {"labels": labels.dtype})
     native = native_integers(labels)
+    if reads_values(labels):
+        highest = torch.iinfo(native.dtype).max
+        verify(in_label_range("labels", native, highest, ignore_index))
     objects = ((native != 0) & (native != ignore_index)).sum(dim=(-2, -1), keepdim=True)
     num_pixels = labels.shape[-2] * labels.shape[-1]
     sparse = objects.to(torch.float64) / num_pixels < min_object_ratio

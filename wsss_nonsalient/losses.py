@@ -8,7 +8,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ._checks import Sizes, check_choice, check_tensor
-from ._values import compute_dtype, in_unit_interval, multi_hot, reads_values, unit_interval, verify
+from ._values import (
+    compute_dtype,
+    finite,
+    in_unit_interval,
+    multi_hot,
+    reads_values,
+    unit_interval,
+    verify,
+)
 
 Reduction = Literal["mean", "sum", "none"]
 _REDUCTIONS: tuple[Reduction, ...] = ("mean", "sum", "none")
@@ -59,7 +67,10 @@ def multilabel_soft_margin_loss(
     if reduction == "mean" and logits.numel() == 0:
         raise ValueError(f"logits: expected at least one image, got shape {tuple(logits.shape)}")
     if reads_values(target, in_training_step=True):
-        verify(multi_hot("target", target))
+        claims = [multi_hot("target", target)]
+        if weight is not None:
+            claims.append(finite("weight", weight))
+        verify(*claims)
 
     x = logits.to(compute_dtype(logits))
     y = target.to(x.dtype)
@@ -117,7 +128,7 @@ def integral_attention_loss(
 
     x = logits.to(compute_dtype(logits))
     t = unit_interval(target, x.dtype)
-    attended = t > 0
+    attended = target > 0
     positive = -t * functional.logsigmoid(x)  # 0 where t is
     negative = -functional.logsigmoid(-x).masked_fill(attended, 0)
     if reduction != "mean":

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ._checks import Sizes, check_ignore_index, check_integer, check_tensor
-from ._values import in_label_range, native_integers, reads_values, verify
+from ._values import in_label_range, reads_values, verify
 
 
 class SegmentationResults(NamedTuple):
@@ -87,8 +87,10 @@ class SegmentationScore:
         check_tensor("target", target, "* H W", "label", sizes)
         if region is not None:
             check_tensor("region", region, "* H W", "bool", sizes)
-        prediction = native_integers(prediction)
-        target = native_integers(target)
+        prediction = prediction.to(
+            torch.int64
+        )  # narrower ones may not hold what they're checked for
+        target = target.to(torch.int64)
         if reads_values(target):
             verify(
                 in_label_range("prediction", prediction, self.num_classes - 1, self.ignore_index),
@@ -98,9 +100,9 @@ class SegmentationScore:
         if region is not None:
             counted = counted & region
         columns = self.num_classes + 1
-        predicted = prediction[counted].to(torch.int64)
+        predicted = prediction[counted]
         predicted[predicted == self.ignore_index] = self.num_classes
-        cell = target[counted].to(torch.int64) * columns + predicted
+        cell = target[counted] * columns + predicted
         counts = torch.bincount(cell, minlength=self.num_classes * columns)
         self.confusion = self.confusion + counts.view_as(self.confusion).cpu()
 

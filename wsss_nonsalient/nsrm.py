@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ._checks import Sizes, check_ignore_index, check_integer, check_tensor
+from ._checks import Sizes, check_bool, check_ignore_index, check_integer, check_tensor
 from ._values import (
     in_label_range,
     in_unit_interval,
@@ -17,7 +17,6 @@ from ._values import (
 )
 
 
-@torch.no_grad()
 def nsrm_mask(
     prediction: Tensor,
     pseudo_labels: Tensor,
@@ -57,7 +56,7 @@ def nsrm_mask(
             released implementation). They do not enter :math:`m`.
         restrict_to_image_labels: In every image, a predicted class that the image does not have
             counts as no prediction: the pseudo label's object pixel takes its place, else the pixel
-            is ignored and does not enter :math:`m`.
+            is ignored and does not enter :math:`m`. Classes of the pseudo label are not looked at.
         ignore_index: Label of ignored pixels.
 
     Returns:
@@ -83,12 +82,13 @@ def nsrm_mask(
         check_tensor("saliency", saliency, "* H W", "image", sizes)
     check_integer("kernel_size", kernel_size, minimum=1)
     check_integer("min_classes", min_classes, minimum=0)
+    check_bool("keep_ignored", keep_ignored)
+    check_bool("restrict_to_image_labels", restrict_to_image_labels)
     dtypes = {"prediction": prediction.dtype, "pseudo_labels": pseudo_labels.dtype}
     check_ignore_index(ignore_index, dtypes, sizes["C"])
 
     result_dtype = prediction.dtype
-    prediction = native_integers(prediction)
-    pseudo_labels = native_integers(pseudo_labels).to(prediction.dtype)
+    prediction, pseudo_labels = native_integers(prediction), native_integers(pseudo_labels)
     if reads_values(prediction):
         claims = [
             multi_hot("image_labels", image_labels),
@@ -96,19 +96,19 @@ def nsrm_mask(
             in_label_range("pseudo_labels", pseudo_labels, sizes["C"], ignore_index),
         ]
         if saliency is not None and saliency.is_floating_point():
-            claims.append(in_unit_interval("saliency", saliency))
+            claims.append(in_unit_interval("saliency", saliency.detach()))
         verify(*claims)
+    pseudo_labels = pseudo_labels.to(prediction.dtype)
 
     is_object = (pseudo_labels != 0) & (pseudo_labels != ignore_index)
-    void = torch.zeros_like(is_object)  # predicted classes that count as no prediction
+    void = None
     if restrict_to_image_labels:
-        void = _is_absent(prediction, image_labels, ignore_index)
-        prediction = torch.where(void & is_object, pseudo_labels, prediction)
-        void = void & ~is_object
-        prediction = prediction.masked_fill(void, ignore_index)
+        absent = _is_absent(prediction, image_labels, ignore_index)
+        void = absent & ~is_object
+        prediction = torch.where(absent, pseudo_labels, prediction).masked_fill(void, ignore_index)
 
     merged = torch.where((prediction == 0) & is_object, pseudo_labels, prediction)
-    mask = (merged != 0) & ~void
+    mask = merged != 0 if void is None else (merged != 0) & ~void
     if saliency is not None:
         mask = mask | (saliency != 0)
     if keep_ignored:
@@ -127,7 +127,6 @@ def _is_absent(prediction: Tensor, image_labels: Tensor, ignore_index: int) -> T
     return absent.gather(-1, index.flatten(-2)).view_as(prediction)
 
 
-@torch.no_grad()
 def dilate(mask: Tensor, kernel_size: int) -> Tensor:
     r"""Dilation by a ``kernel_size`` x ``kernel_size`` square, as OpenCV's ``dilate`` does it.
 
@@ -163,10 +162,11 @@ def dilate(mask: Tensor, kernel_size: int) -> Tensor:
 def _sliding_max(values: Tensor, window: int, dim: int) -> Tensor:
     """Largest value in a window along an axis, by doubling: O(log window) operations."""
     lowest = 0 if values.dtype == torch.bool else torch.iinfo(values.dtype).min
-    before_after = (window // 2, (window - 1) // 2)
-    padding = before_after if dim == -1 else (0, 0, *before_after)
+    before = min(window // 2, values.shape[dim])  # no further than to the other end
+    after = min((window - 1) // 2, values.shape[dim])
+    padding = (before, after) if dim == -1 else (0, 0, before, after)
     values = functional.pad(values, padding, value=lowest)
-    width = 1
+    window, width = before + after + 1, 1
     while width < window:
         step = min(width, window - width)
         length = values.shape[dim] - step

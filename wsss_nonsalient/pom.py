@@ -24,7 +24,6 @@ Quartile = Literal["linear", "nested-median"]
 _QUARTILES: tuple[Quartile, ...] = ("linear", "nested-median")
 
 
-@torch.no_grad()
 def pom_thresholds(
     cam: Tensor,
     labels: Tensor,
@@ -83,7 +82,6 @@ def pom_thresholds(
     return scattered.scatter(1, present.classes, thresholds).reshape(image_labels.shape)
 
 
-@torch.no_grad()
 def pom_refine(
     labels: Tensor,
     cam: Tensor,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ._checks import check_integer
+from ._checks import Sizes, check_bool, check_integer, check_tensor
 
 _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _BATCH_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -45,6 +45,9 @@ class GlobalReasoningUnit(nn.Module):
     Everything before the ReLU is linear, so it is computed as
     :math:`S P^T = W_s (x P^T) + b_s (1^T P^T)` and :math:`W_e Z P = (W_e Z) P`: the same result
     without the L-sized state and extended maps of the published order.
+
+    Under autocast the unit computes in the dtype of its parameters: the unnormalised node states
+    overflow float16 easily. The 1x1 convolutions hold parameters only; hooks on them do not run.
 
     Source: Chen et al., CVPR 2019; Yao et al., CVPR 2021, eq. 1-3. Parameter names and shapes are
     those of the published checkpoints. The released NSROM starts the batch norm's weight at 1
@@ -86,6 +89,9 @@ class GlobalReasoningUnit(nn.Module):
         if state_channels is None:
             state_channels = 2 * num_nodes
         check_integer("state_channels", state_channels, minimum=1)
+        check_integer("dims", dims, minimum=1)
+        check_bool("normalize", normalize)
+        check_bool("zero_init", zero_init)
         if dims not in _CONVOLUTIONS:
             raise ValueError(f"dims: expected 1, 2 or 3, got {dims!r}")
         convolution = _CONVOLUTIONS[dims]
@@ -112,38 +118,41 @@ class GlobalReasoningUnit(nn.Module):
             (N, C, \*spatial).
 
         Raises:
+            TypeError: ``x`` is not a floating-point tensor.
             ValueError: The number of axes or channels is not the unit's; or, in training, there is
                 one value a channel (a batch of one with a 1 x 1 map), which has no variance.
         """
-        self._check(x)
-        positions = x.flatten(2)
-        projection = functional.conv1d(
-            positions, self.conv_proj.weight.flatten(2), self.conv_proj.bias
-        )
-        nodes = self._nodes(positions, projection)
-        extended = torch.matmul(self.conv_extend.weight.flatten(1), self.gcn(nodes))
-        reasoned = torch.matmul(extended, projection).view_as(x)
-        blocked: Tensor = self.blocker(reasoned)
-        return x + blocked
-
-    def _nodes(self, positions: Tensor, projection: Tensor) -> Tensor:
-        """(N, S, M) node states :math:`S P^T`, without the state map."""
-        pooled = torch.matmul(positions, projection.transpose(1, 2))
-        nodes = torch.matmul(self.conv_state.weight.flatten(1), pooled)
-        if self.conv_state.bias is not None:
-            nodes = nodes + self.conv_state.bias[:, None] * projection.sum(dim=2)[:, None]
-        return nodes / positions.shape[2] if self.normalize else nodes
-
-    def _check(self, x: Tensor) -> None:
-        if x.dim() != self.dims + 2 or x.shape[1] != self.in_channels:
-            axes = ", ".join(["N", str(self.in_channels), *"DHW"[3 - self.dims :]])
-            raise ValueError(f"x: expected shape ({axes}), got {tuple(x.shape)}")
+        sizes = Sizes(channels=(self.in_channels, "in_channels"))
+        check_tensor("x", x, " ".join(["N channels", *"DHW"[3 - self.dims :]]), "float", sizes)
         synchronised = isinstance(self.blocker, nn.SyncBatchNorm)
         if x.numel() == self.in_channels and self.blocker.training and not synchronised:
             raise ValueError(
                 "x: expected more than one value a channel in training, for the variance of the "
                 f"batch norm, got shape {tuple(x.shape)}; use a larger batch or map, or eval()"
             )
+        with torch.autocast(x.device.type, enabled=False):
+            reasoned: Tensor = self._reason(x.to(self.conv_proj.weight.dtype))
+        return x + reasoned.to(x.dtype)
+
+    def _reason(self, x: Tensor) -> Tensor:
+        positions = x.flatten(2)
+        projection = functional.conv1d(
+            positions, self.conv_proj.weight.flatten(2), self.conv_proj.bias
+        )
+        nodes = self.gcn(self._nodes(positions, projection))
+        extended = torch.matmul(self.conv_extend.weight.flatten(1), nodes)
+        blocked: Tensor = self.blocker(torch.matmul(extended, projection).view_as(x))
+        return blocked
+
+    def _nodes(self, positions: Tensor, projection: Tensor) -> Tensor:
+        """(N, S, M) node states :math:`S P^T`, without the state map."""
+        if self.normalize:
+            projection = projection / positions.shape[2]
+        pooled = torch.matmul(positions, projection.transpose(1, 2))
+        nodes = torch.matmul(self.conv_state.weight.flatten(1), pooled)
+        if self.conv_state.bias is None:
+            return nodes
+        return nodes + self.conv_state.bias[:, None] * projection.sum(dim=2)[:, None]
 
     def extra_repr(self) -> str:
         """Sizes and options, for ``repr``."""
