@@ -45,7 +45,7 @@ class OACAMAccumulator:
     largest error of 0.5 / 255 that does not compound, since the maximum of rounded maps is the
     rounded maximum.
 
-    Source: Jiang et al., ICCV 2019 (OAA); Yao et al., CVPR 2021, section 3.1. Call :meth:`update`
+    Source: Jiang et al., ICCV 2019 (OAA); Yao et al., CVPR 2021. Call :meth:`update`
     from the second epoch on, and with ``force_missing=True`` in the last one.
 
     Args:

@@ -39,7 +39,7 @@ class CAMHead(nn.Module):
     Three 3x3 convolutions with ReLU between them, the global reasoning unit, ReLU, and a 1x1
     convolution to one map a class; the logits are the maps' spatial means.
 
-    Source: Yao et al., CVPR 2021, section 3.1.
+    Source: Yao et al., CVPR 2021.
 
     Args:
         in_channels: Channels of the trunk's features.

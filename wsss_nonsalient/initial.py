@@ -1,4 +1,4 @@
-"""Initial pseudo labels from OA-CAMs and a saliency map (NSROM section 3.2)."""
+"""Initial pseudo labels from OA-CAMs and a saliency map (NSROM)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def initial_labels(
     3. a background pixel with :math:`s \ge` ``saliency_threshold``, or with some
        :math:`a^c >` ``attention_threshold``, is ignored.
 
-    Source: Yao et al., CVPR 2021, section 3.2, with the defaults of the released implementation,
+    Source: Yao et al., CVPR 2021, with the defaults of the released implementation,
     which runs :func:`ignore_sparse_labels` after it.
 
     Args:

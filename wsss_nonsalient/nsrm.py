@@ -40,7 +40,7 @@ def nsrm_mask(
 
     Images with fewer classes keep their prediction.
 
-    Source: Yao et al., CVPR 2021, section 3.4. The released implementation gives ``saliency`` and
+    Source: Yao et al., CVPR 2021. The released implementation gives ``saliency`` and
     runs :func:`ignore_sparse_labels` after it.
 
     Args:
