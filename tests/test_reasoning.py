@@ -117,6 +117,15 @@ def test_gradients(unit: GlobalReasoningUnit) -> None:
     assert torch.autograd.gradgradcheck(unit, (x,))
 
 
+def test_state_without_bias(unit: GlobalReasoningUnit) -> None:
+    x = torch.randn(2, 6, 3, 2)
+    assert unit.conv_state.bias is not None
+    nn.init.zeros_(unit.conv_state.bias)
+    expected = unit(x)
+    unit.conv_state.bias = None
+    torch.testing.assert_close(unit(x), expected)
+
+
 def test_batch_of_one_trains_on_a_map(unit: GlobalReasoningUnit) -> None:
     assert unit(torch.randn(1, 6, 2, 1)).isfinite().all()
 
