@@ -96,7 +96,7 @@ ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"labels": torch.zeros(2, 2).bool()}, TypeError, r"labels: .*, got torch\.bool"),
     ({"labels": torch.ones(4).long()}, ValueError, r"labels: expected .*H, W\), got \(4,\)"),
     ({"labels": torch.zeros(0, 4).long()}, ValueError, r"labels: expected H of at least 1"),
-    ({"labels": torch.tensor([[0, 3, -1]])}, ValueError, r"labels: expected labels 0 to .*, got -1"),
+    ({"labels": torch.tensor([[0, -1]])}, ValueError, r"labels: expected labels 0 to .*, got -1"),
     ({"min_object_ratio": "1 %"}, TypeError, r"min_object_ratio: expected a number, got str '1 %'"),
     ({"min_object_ratio": 1.01}, ValueError, r"min_object_ratio: .* in \[0, 1\], got 1\.01"),
     ({"min_object_ratio": -0.01}, ValueError, r"min_object_ratio: .* in \[0, 1\], got -0\.01"),
