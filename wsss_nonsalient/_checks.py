@@ -165,10 +165,11 @@ def check_ignore_index(
         if dtype not in _INTEGERS:
             raise TypeError(f"{name}: expected an integer dtype, got {dtype}")
         info = torch.iinfo(dtype)
-        if highest > info.max or not info.min <= ignore_index <= info.max:
+        largest = min(info.max, torch.iinfo(torch.int64).max)
+        if highest > largest or not info.min <= ignore_index <= largest:
             raise ValueError(
                 f"{name}: expected a dtype that holds the labels 0 to {highest} and ignore_index "
-                f"{ignore_index}, got {dtype} with {info.min} to {info.max}"
+                f"{ignore_index}, got {dtype} with {info.min} to {largest}"
             )
 
 

@@ -6,6 +6,7 @@ allows it, and :func:`verify` reads all of a call's in one go.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -117,11 +118,10 @@ def in_unit_interval(name: str, image: Tensor) -> Claim:
     """A floating-point image-like tensor in [0, 1], without NaN."""
 
     def message() -> str:
-        if bool(torch.isnan(image).any()):
-            return f"{name}: expected values in [0, 1], got NaN"
-        low, high = float(image.min()), float(image.max())
-        hint = "; see normalize_cam" if name == "cam" else "; divide by the largest value first"
-        return f"{name}: expected values in [0, 1], got {low:g} to {high:g}{hint}"
+        wrong = float(image[~((image >= 0) & (image <= 1))][0])
+        got = "NaN" if math.isnan(wrong) else f"{wrong:g}"
+        hint = "; see normalize_cam" if name == "cam" else ""
+        return f"{name}: expected values in [0, 1], got {got}{hint}"
 
     if image.numel() == 0:
         return Claim(torch.ones((), dtype=torch.bool, device=image.device), message)

@@ -49,7 +49,8 @@ def initial_labels(
         cam: (\*, C, H, W) floating point in [0, 1] or uint8 (value / 255): OA-CAMs, min-max
             normalised in the paper (``normalize_cam(mode="minmax")``). Only maps of classes in
             ``image_labels`` are read.
-        saliency: (\*, H, W) floating point in [0, 1] or uint8 (value / 255).
+        saliency: (\*, H, W) floating point in [0, 1] or uint8 (value / 255). Half precision rounds
+            32 / 255 to below the threshold: hand over 8-bit maps as uint8 or float32.
         image_labels: (\*, C) multi-hot, bool, integer or floating point, exactly 0 or 1.
         fg_threshold: Values below it become 0.
         conflict_threshold: Two or more values above it make a pixel ambiguous.
