@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     print_scores(scene, steps)
     draw(scene, steps).savefig(args.out)
+    print(f"\nfigure: {args.out}")
 
 
 def score(scene: Scene, labels: Tensor, *, non_salient: bool) -> tuple[float, float, float]:

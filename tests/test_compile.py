@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -122,3 +123,21 @@ def test_exports_for_any_number_of_images(case: Case) -> None:
     for num_images in (2, 7):
         tensors = inputs(case, 1, num_images)
         assert_equal_or_close(exported(*tensors), case.function(*tensors))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler itself
+@pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
+def test_default_backend_compiles_all_label_steps_into_one_graph() -> None:
+    def steps(cam: Tensor, saliency: Tensor, prediction: Tensor, image_labels: Tensor) -> Tensor:
+        labels = wn.initial_labels(cam, saliency, image_labels)
+        labels = wn.pom_refine(labels, cam, image_labels)
+        labels = wn.nsrm_mask(
+            prediction, labels, image_labels, saliency=saliency, kernel_size=3,
+            keep_ignored=True, restrict_to_image_labels=True,
+        )  # fmt: skip
+        return wn.ignore_sparse_labels(labels)
+
+    images = make_images(0)
+    saliency = images.saliency.masked_fill(images.saliency < 0.97, 0)
+    inputs = (images.cam, saliency, images.prediction, images.image_labels)
+    assert torch.equal(torch.compile(steps, fullgraph=True)(*inputs), steps(*inputs))

@@ -156,12 +156,13 @@ def dilate(mask: Tensor, kernel_size: int) -> Tensor:
     check_integer("kernel_size", kernel_size, minimum=1)
     if kernel_size == 1:
         return mask.clone()
-    return _sliding_max(_sliding_max(mask, kernel_size, -2), kernel_size, -1)
+    values = mask.to(torch.uint8) if mask.dtype == torch.bool else mask
+    return _sliding_max(_sliding_max(values, kernel_size, -2), kernel_size, -1).to(mask.dtype)
 
 
 def _sliding_max(values: Tensor, window: int, dim: int) -> Tensor:
     """Largest value in a window along an axis, by doubling: O(log window) operations."""
-    lowest = 0 if values.dtype == torch.bool else torch.iinfo(values.dtype).min
+    lowest = torch.iinfo(values.dtype).min
     before = min(window // 2, values.shape[dim])  # no further than to the other end
     after = min((window - 1) // 2, values.shape[dim])
     padding = (before, after) if dim == -1 else (0, 0, before, after)
