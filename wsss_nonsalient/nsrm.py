@@ -100,13 +100,10 @@ def nsrm_mask(
         verify(*claims)
     pseudo_labels = pseudo_labels.to(prediction.dtype)
 
-    is_object = (pseudo_labels != 0) & (pseudo_labels != ignore_index)
     void = None
     if restrict_to_image_labels:
-        absent = _is_absent(prediction, image_labels, ignore_index)
-        void = absent & ~is_object
-        prediction = torch.where(absent, pseudo_labels, prediction).masked_fill(void, ignore_index)
-
+        prediction, void = _drop_absent(prediction, pseudo_labels, image_labels, ignore_index)
+    is_object = (pseudo_labels != 0) & (pseudo_labels != ignore_index)
     merged = torch.where((prediction == 0) & is_object, pseudo_labels, prediction)
     mask = merged != 0 if void is None else (merged != 0) & ~void
     if saliency is not None:
@@ -119,12 +116,16 @@ def nsrm_mask(
     return torch.where(is_complex, masked, prediction).to(result_dtype)
 
 
-def _is_absent(prediction: Tensor, image_labels: Tensor, ignore_index: int) -> Tensor:
-    """Where a class is predicted that the image does not have."""
+def _drop_absent(
+    prediction: Tensor, pseudo_labels: Tensor, image_labels: Tensor, ignore_index: int
+) -> tuple[Tensor, Tensor]:
+    """The prediction without classes that the image does not have, and where it became ignored."""
     absent = functional.pad(image_labels == 0, (1, 0))  # channel 0 is the background
     index = prediction.masked_fill(prediction == ignore_index, 0)
     index = index.to(torch.int64).clamp(0, image_labels.shape[-1])
-    return absent.gather(-1, index.flatten(-2)).view_as(prediction)
+    is_absent = absent.gather(-1, index.flatten(-2)).view_as(prediction)
+    void = is_absent & ((pseudo_labels == 0) | (pseudo_labels == ignore_index))
+    return torch.where(is_absent, pseudo_labels, prediction).masked_fill(void, ignore_index), void
 
 
 def dilate(mask: Tensor, kernel_size: int) -> Tensor:
