@@ -23,7 +23,8 @@ def test_writes_the_figure_and_prints_a_row_a_step(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     quickstart.main([])
-    table = capsys.readouterr().out.splitlines()
+    *table, _, figure = capsys.readouterr().out.splitlines()
+    assert figure == "figure: quickstart.png"
     rows = ["initial label", "+ POM", "prediction (stand-in)", "+ NSRM"]
     assert [line[:23].rstrip() for line in table[2:]] == rows
     assert len({len(line) for line in table}) == 1, "columns are not aligned"
