@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import gc
 import os
 import pickle
 import struct
@@ -18,6 +19,8 @@ import torch
 
 from tests import io_files
 from tests.io_files import NUMPY_1, NUMPY_2, object_npy, raw_npy
+from wsss_nonsalient.io._pickle_machine import Machine
+from wsss_nonsalient.io._pickled_arrays import ArrayReader
 from wsss_nonsalient.io._unpickle import load_npy
 
 NUMBERS = ("bool", "uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64")
@@ -424,6 +427,8 @@ _PEAK = """
 import sys
 from pathlib import Path
 from wsss_nonsalient import io
+from wsss_nonsalient.io._pickle_machine import Machine
+from wsss_nonsalient.io._pickled_arrays import ArrayReader
 from wsss_nonsalient.io._unpickle import load_npy
 
 def peak():
@@ -494,3 +499,17 @@ def test_only_files_are_read(tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe.npy")
         with pytest.raises(ValueError, match="regular file"):
             load_npy(tmp_path / "pipe.npy")
+
+
+@pytest.mark.parametrize("values", [torch.ones(2, 3), np.ones((2, 3), np.float32)])
+def test_nothing_of_a_file_waits_for_the_garbage_collector(values: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    path.write_bytes(object_npy({"cam": values}))
+    gc.collect()
+    gc.disable()
+    try:
+        load_npy(path)
+        left = [o for o in gc.get_objects() if type(o) in (Machine, ArrayReader)]
+    finally:
+        gc.enable()
+    assert not left

@@ -64,12 +64,13 @@ class Machine:
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
-        self._steps = {**self._steps_of_values(), **self._steps_of_containers()}
 
     def run(self) -> Any:
         """The object of the pickle, in which some are still :class:`Pending`."""
+        # not kept in self: they refer to it, and the cycle would hold the file's arrays for long
+        steps = {**self._steps_of_values(), **self._steps_of_containers()}
         for opcode, argument, _ in pickletools.genops(self._stream):
-            step = self._steps.get(opcode.name)
+            step = steps.get(opcode.name)
             if step is None:
                 raise RefusedError(f"its pickle does more than hold data (opcode {opcode.name})")
             step(argument)
