@@ -16,9 +16,10 @@ pytest.importorskip("matplotlib")
 
 import pseudo_label_table
 import pseudo_labels
-import voc_data
 import voc_features
 from voc_labels import COLUMNS, STEPS
+
+from wsss_nonsalient.io import VOC_PALETTE
 
 SIZE = (80, 64)
 COLORS = {0: "crimson", 7: "royalblue", 14: "gold"}
@@ -34,7 +35,7 @@ def root(tmp_path: Path) -> Path:
     rng = random.Random(0)
     for key, classes in PHOTOS.items():
         image, mask, saliency = (Image.new(mode, SIZE) for mode in ("RGB", "P", "L"))
-        mask.putpalette(voc_data.palette())
+        mask.putpalette(VOC_PALETTE)
         x, y = rng.randint(8, 20), rng.randint(8, 20)
         boxes = [(x, y, x + 30, y + 30), (58, 44, 72, 58)][: len(classes)]
         for box, c in zip(boxes, classes, strict=True):
@@ -78,7 +79,7 @@ def test_end_to_end(root: Path, tmp_path: Path) -> None:
     with Image.open(tmp_path / "run" / "labels" / "initial+POM" / "a.png") as label:
         assert (label.mode, label.size) == ("P", SIZE)
         assert set(np.unique(np.array(label))) <= {0, 1, 8, 255}
-        assert label.getpalette() == voc_data.palette()
+        assert label.getpalette() == list(VOC_PALETTE)
 
 
 def test_rows_follow_from_each_other(root: Path, tmp_path: Path) -> None:

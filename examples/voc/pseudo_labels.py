@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from voc_data import CLASSES, Photo, check_images, check_photos, find_root, image_labels, read_split
+from voc_data import Photo, check_images, check_photos, find_root, image_labels, read_split
 from voc_features import build_trunk, cache_features, load_features, weights_digest
 from voc_figures import write_figures
 from voc_labels import best_threshold, label_and_score
@@ -35,6 +35,7 @@ from voc_training import (
 )
 
 from wsss_nonsalient import OACAMAccumulator, normalize_cam
+from wsss_nonsalient.io import VOC_CLASSES
 
 NO_CONFIG = ("voc_root", "out", "cache", "weights", "device", "figures")  # where, not what
 
@@ -127,7 +128,7 @@ def classify(
 ) -> tuple[nn.Module, Tensor]:
     """The trained classifier, and the running maximum of its maps over training."""
     model, keys = new_model(args, features), [photo.key for photo in photos]
-    accumulator = OACAMAccumulator(len(CLASSES))
+    accumulator = OACAMAccumulator(len(VOC_CLASSES))
     done = args.out / "classifier.safetensors"
     if not done.is_file():
         train_classifier(
@@ -153,7 +154,7 @@ def integrate(args: argparse.Namespace, features: Tensor, accumulated: Tensor) -
 def new_model(args: argparse.Namespace, features: Tensor) -> nn.Module:
     """A network with the initial parameters that belong to the seed."""
     torch.manual_seed(args.seed)
-    model = build_model(features.shape[2], args.hidden_channels, len(CLASSES), args.num_nodes)
+    model = build_model(features.shape[2], args.hidden_channels, len(VOC_CLASSES), args.num_nodes)
     return model.to(args.device)
 
 

@@ -11,11 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-CLASSES = (
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
-    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
-    "tvmonitor",
-)  # fmt: skip
+from wsss_nonsalient.io import VOC_CLASSES
 
 
 @dataclass(frozen=True)
@@ -73,12 +69,12 @@ def _read(path: Path) -> str:
 def _photo(root: Path, key: str, classes: dict[str, list[str]], classes_file: Path) -> Photo:
     if key not in classes:
         raise ValueError(f"{classes_file} has no line for {key}")
-    known = {str(c): c for c in range(len(CLASSES))}
+    known = {str(c): c for c in range(len(VOC_CLASSES))}
     unknown = [word for word in classes[key] if word not in known]
     if unknown:
         raise ValueError(
             f"{classes_file}: {key} has the unknown class {unknown[0]!r}, "
-            f"expected 0 to {len(CLASSES) - 1}"
+            f"expected 0 to {len(VOC_CLASSES) - 1}"
         )
     return Photo(
         key,
@@ -113,7 +109,7 @@ def _size(path: Path) -> tuple[int, int]:
 
 def image_labels(photos: Sequence[Photo]) -> Tensor:
     """Multi-hot image-level labels, float (N, 20)."""
-    labels = torch.zeros(len(photos), len(CLASSES))
+    labels = torch.zeros(len(photos), len(VOC_CLASSES))
     for row, photo in zip(labels, photos, strict=True):
         row[list(photo.classes)] = 1
     return labels
@@ -126,29 +122,3 @@ def read_image(path: Path, size: int | None = None) -> Tensor:
         if size is not None:
             image = image.resize((size, size), Image.Resampling.BILINEAR)
         return torch.from_numpy(np.array(image)).permute(2, 0, 1)
-
-
-def read_map(path: Path) -> Tensor:
-    """A saliency map or label map as stored, uint8 (H, W)."""
-    with Image.open(path) as file:
-        return torch.from_numpy(np.array(file if file.mode == "P" else file.convert("L")))
-
-
-def palette() -> list[int]:
-    """The VOC palette: bit k of a label's three low bits goes to bit 7 - k of red, green, blue."""
-    colors = []
-    for label in range(256):
-        for channel in range(3):
-            bits = [(label >> (3 * k + channel)) & 1 for k in range(3)]
-            colors.append(sum(bit << (7 - k) for k, bit in enumerate(bits)))
-    return colors
-
-
-def write_label(path: Path, label: Tensor) -> None:
-    """Write a uint8 label map (H, W) as a palette PNG; a kill leaves no half-written file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.fromarray(label.numpy())
-    image.putpalette(palette())  # makes it a palette image
-    partial = path.with_suffix(".partial")
-    image.save(partial, format="PNG")
-    partial.replace(path)

@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from torch import Tensor
-from voc_data import CLASSES, Photo, image_labels, palette, read_image, read_map
+from voc_data import Photo, image_labels, read_image
 from voc_labels import STEPS, label_steps, present_maps
 
-COLORS = np.array(palette(), dtype=np.uint8).reshape(256, 3)
+from wsss_nonsalient.io import VOC_CLASSES, VOC_PALETTE, read_label, read_saliency
+
+COLORS = np.frombuffer(VOC_PALETTE, dtype=np.uint8).reshape(256, 3)
 
 
 def choose_photos(photos: Sequence[Photo], count: int) -> list[int]:
@@ -36,7 +38,7 @@ def write_figures(
 
 def _figure(photo: Photo, maps: Mapping[str, Tensor]) -> Figure:
     image = read_image(photo.image).permute(1, 2, 0).numpy()
-    saliency, truth = read_map(photo.saliency), read_map(photo.scoring_mask)
+    saliency, truth = read_saliency(photo.saliency), read_label(photo.scoring_mask)
     labels = label_steps(maps["CAM"], maps["OA-CAM"], saliency, image_labels([photo])[0])
     panels = {"photo": image, "saliency": np.repeat(saliency.numpy()[..., None], 3, axis=2)}
     for name, values in maps.items():
@@ -50,7 +52,7 @@ def _figure(photo: Photo, maps: Mapping[str, Tensor]) -> Figure:
         axes.set_title(title)
     for axes in figure.axes:
         axes.axis("off")
-    names = [Patch(color=COLORS[c + 1] / 255, label=CLASSES[c]) for c in photo.classes]
+    names = [Patch(color=COLORS[c + 1] / 255, label=VOC_CLASSES[c]) for c in photo.classes]
     ignored = Patch(color=COLORS[255] / 255, label="ignored")
     figure.legend(handles=[*names, ignored], loc="outside lower center", ncols=len(names) + 1)
     return figure

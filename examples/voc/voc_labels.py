@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from voc_data import CLASSES, Photo, image_labels, read_map, write_label
+from voc_data import Photo, image_labels
 
 from wsss_nonsalient import (
     SegmentationScore,
@@ -17,6 +17,7 @@ from wsss_nonsalient import (
     pom_refine,
     resize_cam,
 )
+from wsss_nonsalient.io import VOC_CLASSES, read_label, read_saliency, write_label
 
 SALIENT = 32  # of 255: pixels below it are the non-salient region
 THRESHOLDS = tuple(k / 40 for k in range(4, 37))
@@ -72,9 +73,9 @@ def best_threshold(maps: Tensor, photos: Sequence[Photo], name: str) -> float:
 
     Chosen with the masks, it flatters the maps' own rows; no label depends on it.
     """
-    scores = {threshold: SegmentationScore(len(CLASSES) + 1) for threshold in THRESHOLDS}
+    scores = {threshold: SegmentationScore(len(VOC_CLASSES) + 1) for threshold in THRESHOLDS}
     for photo, own in zip(tqdm(photos, desc=f"threshold of {name}"), maps, strict=True):
-        truth = read_map(photo.scoring_mask)
+        truth = read_label(photo.scoring_mask)
         present = present_maps(own, photo, truth.shape)[:, ::4, ::4]
         for threshold, score in scores.items():
             score.update(map_label(present, photo.classes, threshold), truth[::4, ::4])
@@ -85,8 +86,8 @@ class StepScore:
     """Score of one step over all pixels and over the non-salient region."""
 
     def __init__(self) -> None:
-        self.whole = SegmentationScore(len(CLASSES) + 1)
-        self.outside = SegmentationScore(len(CLASSES) + 1)
+        self.whole = SegmentationScore(len(VOC_CLASSES) + 1)
+        self.outside = SegmentationScore(len(VOC_CLASSES) + 1)
 
     def update(self, label: Tensor, truth: Tensor, saliency: Tensor) -> None:
         """Add one photo."""
@@ -119,16 +120,19 @@ def label_and_score(
         folder: where the labels go.
     """
     scores = {step: StepScore() for step in (*maps, *STEPS)}
+    folders = {step: folder / step.replace(" ", "") for step in STEPS}
+    for own_folder in folders.values():
+        own_folder.mkdir(parents=True, exist_ok=True)
     present = image_labels(photos)
     for i, photo in enumerate(tqdm(photos, desc="labels", unit="photo")):
-        saliency = read_map(photo.saliency)
+        saliency = read_saliency(photo.saliency)
         labels = label_steps(maps["CAM"][i], maps["OA-CAM"][i], saliency, present[i])
         for step, label in labels.items():
-            write_label(folder / step.replace(" ", "") / f"{photo.key}.png", label)
+            write_label(folders[step] / f"{photo.key}.png", label)
         for name, threshold in thresholds.items():
             own = present_maps(maps[name][i], photo, saliency.shape)
             labels[name] = map_label(own, photo.classes, threshold)
-        truth = read_map(photo.scoring_mask)
+        truth = read_label(photo.scoring_mask)
         for step, label in labels.items():
             scores[step].update(label, truth, saliency)
     return {step: score.row() for step, score in scores.items()}
