@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from wsss_nonsalient.io import VOC_CLASSES
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")  # the first there is counts
 MASK_FOLDERS = ("SegmentationClassAug", "SegmentationClass")
 
 
@@ -94,9 +93,7 @@ def read_split(data: DataSet, split: str) -> list[Photo]:
     """
     ids_file = _list_file(data.root, split)
     keys = _read_ids(ids_file)
-    classes_file = ids_file.with_name(f"{ids_file.stem}_cls.txt")
-    if not classes_file.is_file():
-        classes_file = ids_file.parent.parent / classes_file.name
+    classes_file = _classes_file(ids_file)
     classes = _read_classes(classes_file, data.num_classes)
     missing = [key for key in keys if key not in classes]
     if missing:
@@ -128,11 +125,20 @@ def _list_file(root: Path, split: str) -> Path:
     raise FileNotFoundError(f"{own} does not exist, nor is {split!r} the path of a list of ids")
 
 
+def _classes_file(ids_file: Path) -> Path:
+    name = f"{ids_file.stem}_cls.txt"
+    places = [ids_file.parent / name, ids_file.absolute().parent.parent / name]
+    for path in places:
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f"neither {places[0]} nor {places[1]}, the list of classes, exists")
+
+
 def _read_ids(path: Path) -> list[str]:
     seen: dict[str, int] = {}
     for number, line in _lines(path):
         if len(line.split()) > 1:
-            raise ValueError(f"{path}, line {number}: expected one id, got {line[:80]!r}")
+            raise ValueError(f"{path}, line {number}: expected one id, got {line[:80]!a}")
         _check_id(line, path, number)
         if line in seen:
             raise ValueError(f"{path}, line {number}: {line} is in line {seen[line]} already")
@@ -157,7 +163,7 @@ def _read_classes(path: Path, num_classes: int) -> dict[str, tuple[int, ...]]:
         if unknown:
             from_1 = str(num_classes) in words_used and "0" not in words_used
             raise ValueError(
-                f"{path}, line {number}: {key} has the unknown class {unknown[0]!r}, expected "
+                f"{path}, line {number}: {key} has the unknown class {unknown[0]!a}, expected "
                 f"0 to {num_classes - 1}{'; the file seems to count from 1' if from_1 else ''}"
             )
     return {key: tuple(sorted({known[word] for word in rows[key][1]})) for key in rows}
@@ -179,10 +185,11 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 def _check_id(key: str, path: Path, number: int) -> None:
     """Refuse an id that is no visible file name, which could lead out of the folders."""
     name = PurePosixPath(key).name == key == PureWindowsPath(key).name
-    if not name or key.startswith(".") or not key.isprintable():
+    bare = key.isprintable() and not key.startswith(".") and not key.endswith(IMAGE_ENDINGS)
+    if not (name and bare):
         raise ValueError(
-            f"{path}, line {number}: expected an id, a file name without folder and ending, "
-            f"got {key[:80]!r}"
+            f"{path}, line {number}: expected an id, which is a file name without folder and "
+            f"ending, got {key[:80]!a}"
         )
 
 
@@ -206,17 +213,30 @@ def image_labels(photos: Sequence[Photo], num_classes: int) -> Tensor:
 def read_image(path: Path) -> Tensor:
     """A picture as uint8 RGB (3, H, W).
 
-    Gray, palette, RGBA (over black is not meant: the alpha channel is left out), CMYK and 16-bit
-    pictures become 8-bit RGB. An EXIF orientation is not applied, since masks and saliency maps are
-    made for the pixels as they are stored.
+    Gray, palette, RGBA, CMYK and 16-bit pictures become 8-bit RGB; 16-bit values are divided by 257
+    (by 256 in those with colours, within one level), and an alpha channel is left out. An EXIF
+    orientation is not applied: masks and saliency maps fit the pixels as they are stored.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no picture, or damaged.
     """
-    with Image.open(path) as file:
-        image = _rgb(file)
-        return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    try:
+        with Image.open(path) as file:
+            pixels = np.asarray(_rgb(file)).transpose(2, 0, 1)
+    except Exception as error:  # whatever a damaged file makes Pillow raise
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise ValueError(
+            f"{path}: expected a picture, got something else or a damaged file ({error})"
+        ) from error
+    return torch.from_numpy(np.array(pixels, order="C"))
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # Pillow clips these at 255
-        values: Any = np.asarray(image).astype(np.int64)
-        return Image.fromarray((values / 257 + 0.5).astype(np.uint8)).convert("RGB")
+    if image.mode.startswith("I"):  # 16-bit gray, which Pillow would clip at 255
+        values = np.asarray(image).astype(np.float64) / 257
+        image = Image.fromarray((values + 0.5).clip(0, 255).astype(np.uint8))
+    elif image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # else Pillow warns
     return image.convert("RGB")
