@@ -1,0 +1,69 @@
+"""Label: OA-CAMs and saliency give initial labels; POM ignores what the CAMs take for objects."""
+
+from __future__ import annotations
+
+from tqdm import tqdm
+from torch import Tensor
+
+from wsss_nonsalient import ignore_sparse_labels, initial_labels, pom_refine, resize_cam
+from wsss_nonsalient.io import CAMs, read_cams, read_saliency, write_label
+
+from .config import LabelConfig
+from .photos import image_labels
+from .run_folder import Run, is_complete, stage
+
+STEPS = ("initial", "pom")
+
+
+def label(run: Run) -> None:
+    """Write `labels/initial/ID.png` and `labels/pom/ID.png` for the pictures to train on."""
+    if is_complete(run, "labels"):
+        return
+    with stage(run, "labels") as facts:
+        folders = {step: run.folder / "labels" / step for step in STEPS}
+        for folder in folders.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        facts["photos"] = len(run.train)
+        photos = tqdm(run.mine(run.train), desc="label", disable=not run.fabric.is_global_zero)
+        for photo in photos:
+            paths = {step: folder / f"{photo.key}.png" for step, folder in folders.items()}
+            if all(path.is_file() for path in paths.values()):
+                continue
+            saliency = read_saliency(photo.saliency)
+            present = image_labels([photo], run.data.num_classes)[0]
+            cam, oa_cam = (
+                resized(read_cams(run.folder / "maps" / name, photo.key), saliency.shape).dense(
+                    run.data.num_classes
+                )
+                for name in ("cam", "oa_cam")
+            )
+            for step, own in label_steps(cam, oa_cam, saliency, present, run.config.label).items():
+                write_label(paths[step], own)
+
+
+def label_steps(
+    cam: Tensor, oa_cam: Tensor, saliency: Tensor, present: Tensor, config: LabelConfig
+) -> dict[str, Tensor]:
+    """The label of a picture that one could train on, without and with POM."""
+    initial = initial_labels(
+        oa_cam,
+        saliency,
+        present,
+        fg_threshold=config.fg_threshold,
+        conflict_threshold=config.conflict_threshold,
+        attention_threshold=config.attention_threshold,
+        saliency_threshold=config.saliency_threshold,
+    )
+    refined = pom_refine(
+        initial, cam, present, bg_threshold=config.bg_threshold, quartile=config.quartile
+    )
+    steps = zip(STEPS, (initial, refined), strict=True)
+    ratio = config.min_object_ratio
+    return {step: ignore_sparse_labels(own, min_object_ratio=ratio) for step, own in steps}
+
+
+def resized(cams: CAMs, size: tuple[int, ...]) -> CAMs:
+    """The maps in another size; zeros for a picture without a class."""
+    if not len(cams.classes):
+        return CAMs(cams.classes, cams.maps.new_zeros(0, *size))
+    return CAMs(cams.classes, resize_cam(cams.maps, size))

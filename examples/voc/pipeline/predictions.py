@@ -1,0 +1,106 @@
+"""Predictions of a segmentation network, for the pictures of a run and for any other picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.transforms.v2.functional import resize
+from tqdm import tqdm
+
+from wsss_nonsalient.io import write_label
+
+from .config import AugmentationConfig
+from .features import build_samples
+from .networks import MultiScaleInput, Network, build_segmentation_head, load_network
+from .photos import Photo, read_image
+from .run_folder import Run, is_complete, stage
+from .trunks import build_trunk
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A trained segmentation network, and how pictures go into it."""
+
+    network: Network
+    description: dict[str, Any]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the foreground classes."""
+        return tuple(self.description["class_names"])
+
+    @torch.inference_mode()
+    def probabilities(self, image: Tensor) -> Tensor:
+        """Probability of each label in each pixel, float32 (labels, H, W), of a uint8 RGB image."""
+        size = self.description["input_size"]
+        device = next(self.network.parameters()).device
+        small = (resize(image, [size, size]) if size else image).to(device).float() / 255
+        model = with_scales(self.network, self.description["scales"])
+        scores = label_scores(model, torch.stack([small, small.flip(-1)]), self.description["flip"])
+        return full_size(scores, image.shape[-2:]).softmax(dim=0).cpu()
+
+
+def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
+    """Read a checkpoint of `segment`.
+
+    Raises:
+        ValueError: It is no checkpoint of a segmentation network.
+    """
+    state, description = load_network(path)
+    if description.get("kind") != "segmentation":
+        raise ValueError(f"{path} is no checkpoint of a segmentation network")
+    trunk = build_trunk(**description["trunk"], weights="random")
+    labels = len(description["class_names"]) + 1
+    head = build_segmentation_head(trunk.out_channels, labels, **description["head"])
+    network = Network(trunk, head)
+    network.load_state_dict(state)
+    return Segmenter(network.eval().to(device), description)
+
+
+def with_scales(network: nn.Module, scales: Sequence[float]) -> nn.Module:
+    """The network for inputs at several scales, if there are several."""
+    return network if len(scales) == 1 else MultiScaleInput(network, scales).eval()
+
+
+def label_scores(model: nn.Module, pair: Tensor, flip: bool) -> Tensor:
+    """Logits (labels, h, w) of a picture, or their mean with the mirror image's, flipped back."""
+    if not flip:
+        plain: Tensor = model(pair[:1])
+        return plain[0].float()
+    plain, mirrored = model(pair).float()
+    return (plain + mirrored.flip(-1)) / 2
+
+
+def full_size(scores: Tensor, size: Sequence[int]) -> Tensor:
+    """Logits in the size of the picture."""
+    return functional.interpolate(scores[None], tuple(size), mode="bilinear")[0]
+
+
+def predict(run: Run, network: str, photos: Sequence[Photo], folder: str) -> None:
+    """Write the labels that a trained network predicts, `{folder}/ID.png`; those there stay."""
+    if is_complete(run, folder):
+        return
+    with stage(run, folder) as facts:
+        facts["photos"] = len(photos)
+        out = run.folder / folder
+        todo = [photo for photo in run.mine(photos) if not (out / f"{photo.key}.png").is_file()]
+        segmenter = load_segmenter(
+            run.folder / network / "network.safetensors", str(run.fabric.device)
+        )
+        trunk, config = run.config.segmentation_trunk, run.config.segmentation
+        samples = build_samples(run, photos, trunk, config.size, AugmentationConfig())
+        part = segmenter.network.head if trunk.frozen else segmenter.network
+        model = with_scales(part, config.input_scales)
+        index = {photo.key: i for i, photo in enumerate(photos)}
+        for photo in tqdm(todo, desc=folder, disable=not run.fabric.is_global_zero):
+            _, height, width = read_image(photo.image).shape
+            with torch.inference_mode(), run.fabric.autocast():
+                pair = samples.pair(index[photo.key]).to(run.fabric.device)
+                scores = full_size(label_scores(model, pair, config.flip), (height, width))
+            write_label(out / f"{photo.key}.png", scores.argmax(0).to(torch.uint8).cpu())
