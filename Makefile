@@ -3,16 +3,20 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test coverage lint format clean
+.PHONY: help demo quickstart test coverage lint format clean
 
 help:
-	@echo "make demo      the labels of NSROM on one picture: a table and quickstart.png"
+	@echo "make demo      the whole method on a small procedural data set: runs/demo/report.md"
+	@echo "make quickstart  the labels of one picture: a table and quickstart.png"
 	@echo "make test      the test suite"
 	@echo "make coverage  the test suite, with the branch coverage of the package"
 	@echo "make lint      ruff, mypy, pyright"
 	@echo "make format    ruff format and its safe fixes"
 
-demo: $(VENV)/test.done
+demo: $(VENV)/examples.done
+	$(BIN)/python examples/voc/run.py --config demo --out runs/demo
+
+quickstart: $(VENV)/examples.done
 	$(BIN)/python examples/quickstart.py
 
 test: $(VENV)/test.done

@@ -72,9 +72,7 @@ def test_results(whole: tuple[Path, dict[str, Any]]) -> None:
     assert (out / "report.md").is_file()
 
 
-def test_scores_are_those_of_the_files(
-    whole: tuple[Path, dict[str, Any]], pictures: Path
-) -> None:
+def test_scores_are_those_of_the_files(whole: tuple[Path, dict[str, Any]], pictures: Path) -> None:
     out, results = whole
     ids = (pictures / "ImageSets" / "Segmentation" / "val.txt").read_text().split()
     score, outside = SegmentationScore(7), SegmentationScore(7)

@@ -11,25 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lightning_fabric import Fabric
 from pipeline.config import TrainingConfig
-from pipeline.samples import Sample, Visit
+from pipeline.samples import Sample, Samples, Visit
 from pipeline.training import Schedule, build_optimizer, learning_rate_factor, train
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 
-class Points(Dataset[Sample]):
+class Points(Samples):
     """Fixed random inputs, mirrored by turns."""
 
     def __init__(self, count: int) -> None:
         self.inputs = torch.randn(count, 3, 4, 4, generator=torch.Generator().manual_seed(1))
 
     def __getitem__(self, visit: Visit) -> Sample:
-        index, epoch = visit
+        picture, epoch = visit
         label = torch.zeros(4, 4, dtype=torch.uint8)
-        return Sample(torch.tensor(index), torch.tensor(epoch % 2), self.inputs[index], label)
+        return Sample(torch.tensor(picture), torch.tensor(epoch % 2), self.inputs[picture], label)
 
-    def pair(self, index: int) -> Tensor:
-        return self.inputs[index].expand(2, -1, -1, -1)
+    def pair(self, picture: int) -> Tensor:
+        return self.inputs[picture].expand(2, -1, -1, -1)
 
 
 class Net(nn.Module):
@@ -69,7 +68,7 @@ def test_every_epoch_visits_every_picture_once(
     batches = list(schedule)
     assert len(batches) == len(schedule) == schedule.steps * accumulate
     for epoch in range(3):
-        own = [visit.index for batch in batches for visit in batch if visit.epoch == epoch]
+        own = [visit.picture for batch in batches for visit in batch if visit.epoch == epoch]
         assert sorted(own) == list(range(count))
     sizes = [len(batch) for batch in batches]
     assert max(sizes) - min(sizes) <= 1
@@ -149,7 +148,9 @@ CONFIG = TrainingConfig(
 )
 
 
-def trained(checkpoint: Path, net: Net, stop_in_epoch: int | None = None) -> list[tuple[int, float]]:
+def trained(
+    checkpoint: Path, net: Net, stop_in_epoch: int | None = None
+) -> list[tuple[int, float]]:
     def step_loss(model: nn.Module, batch: Sample, epoch: int) -> Tensor:
         if epoch == stop_in_epoch:
             raise KeyboardInterrupt

@@ -44,15 +44,15 @@ class Appearance:
         size_jitter: Each side is up to this much shorter than asked for.
     """
 
-    counts: tuple[float, float, float] = (0.22, 0.4, 0.38)
+    counts: tuple[float, float, float] = (0.2, 0.35, 0.45)
     other_class: float = 0.7
     salient_radius: tuple[float, float] = (16.0, 28.0)
     salient_place: tuple[float, float] = (0.33, 0.67)
     salient_contrast: tuple[float, float] = (0.5, 1.0)
     salient_texture: float = 0.5
     hidden_radius: tuple[float, float] = (11.0, 15.0)
-    hidden_contrast: tuple[float, float] = (0.4, 0.6)
-    hidden_texture: float = 0.4
+    hidden_contrast: tuple[float, float] = (0.22, 0.42)
+    hidden_texture: float = 0.3
     period: float = 6.5
     ground_noise: float = 0.16
     saliency_wobble: float = 2.5

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from demo_data import write_demo_data
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
 from lightning_fabric import Fabric
 from pipeline.classify import classify
 from pipeline.config import Config, TrunkConfig
@@ -38,6 +38,8 @@ def segmentation_round(run: Run, name: str, labels: str) -> None:
     """Train a segmentation network, and write what it predicts for the validation pictures."""
     segment(run, run.folder / "labels" / labels, name)
     predict(run, name, run.val, f"val/{name}")
+    if run.config.segmentation.crf:
+        predict(run, name, run.val, f"val/{name}_crf", crf=True)
 
 
 STAGES: dict[str, Callable[[Run], None]] = {
@@ -57,7 +59,9 @@ class NamedConfigFile(ActionConfigFile):
     def __call__(self, parser: Any, config: Any, values: Any, option_string: Any = None) -> None:
         """Read the file."""
         own = CONFIGS / f"{values}.toml"
-        super().__call__(parser, config, str(own if own.is_file() else values), option_string)
+        super().__call__(  # type: ignore[no-untyped-call]
+            parser, config, str(own if own.is_file() else values), option_string
+        )
 
 
 def build_parser(description: str | None) -> ArgumentParser:
@@ -72,7 +76,7 @@ def build_parser(description: str | None) -> ArgumentParser:
     parser.add_argument("--cache", type=Path, help="folder of features that runs share")
     parser.add_argument("--accelerator", default="auto", help="cpu, cuda, mps or auto")
     parser.add_argument("--devices", type=int, default=1, help="processes, of one device each")
-    parser.add_argument("--num-nodes", type=int, default=1, help="machines")
+    parser.add_argument("--machines", type=int, default=1, help="each with as many devices")
     parser.add_argument("--precision", default="32-true", help="such as 16-mixed or bf16-mixed")
     parser.add_argument("--workers", type=int, default=0, help="processes that read pictures")
     parser.add_class_arguments(Config, as_group=False)
@@ -101,9 +105,9 @@ def start_fabric(args: Namespace) -> Fabric:
     fabric = Fabric(
         accelerator=args.accelerator,
         devices=args.devices,
-        num_nodes=args.num_nodes,
+        num_nodes=args.machines,
         precision=args.precision,
-        strategy="ddp" if args.devices * args.num_nodes > 1 else "auto",
+        strategy="ddp" if args.devices * args.machines > 1 else "auto",
     )
     fabric.launch()
     return fabric
@@ -138,7 +142,11 @@ def prepare(args: Namespace, options: Namespace, fabric: Fabric) -> Run:
     claim(run)
     if not (run.folder / "results.json").is_file() and fabric.is_global_zero:
         validate(
-            [*run.train, *run.val], data.num_classes, saliency=True, masks=True, allow_no_class=False
+            [*run.train, *run.val],
+            data.num_classes,
+            saliency=True,
+            masks=True,
+            allow_no_class=False,
         )
     fabric.barrier()
     return run

@@ -34,7 +34,9 @@ def classify(run: Run) -> None:
         if not (folder / "network.safetensors").is_file():
             facts["loss"] = _train(run, part, samples)
             if run.fabric.is_global_zero:
-                save_network(folder / "network.safetensors", part.state_dict(), {"loss": facts["loss"]})
+                save_network(
+                    folder / "network.safetensors", part.state_dict(), {"loss": facts["loss"]}
+                )
             run.fabric.barrier()
         state, description = load_network(folder / "network.safetensors")
         part.load_state_dict(state)
@@ -53,11 +55,11 @@ def _train(run: Run, network: nn.Module, samples: Samples) -> list[tuple[int, fl
     )
 
     def step_loss(model: nn.Module, batch: Sample, epoch: int) -> Tensor:
-        target = labels[batch.index.cpu()].to(batch.inputs.device)
+        target = labels[batch.picture.cpu()].to(batch.inputs.device)
         logits, cams = model(batch.inputs)
         if epoch > 0:  # the maps of the first epoch are still too wild
             accumulator.update(
-                [keys[i] for i in batch.index.tolist()],
+                [keys[i] for i in batch.picture.tolist()],
                 mirror(cams.detach(), batch.mirrored),
                 target,
                 logits.detach(),

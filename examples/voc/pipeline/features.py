@@ -64,9 +64,7 @@ def cache_features(
     todo = [photo for photo in run.mine(photos) if not (folder / f"{photo.key}.npy").is_file()]
     if todo:
         torch.manual_seed(run.seed)
-        network = build_trunk(
-            trunk.name, output_stride=trunk.output_stride, weights=trunk.weights
-        )
+        network = build_trunk(trunk.name, output_stride=trunk.output_stride, weights=trunk.weights)
         network.eval().to(run.fabric.device)
         pictures = PictureSamples(todo, size, AugmentationConfig(), run.seed)
         hidden = not run.fabric.is_global_zero

@@ -38,7 +38,7 @@ def _train(run: Run, network: nn.Module, samples: Samples) -> list[tuple[int, fl
     accumulator.load(run.folder / "classify" / "accumulated.npz")
 
     def step_loss(model: nn.Module, batch: Sample, _: int) -> Tensor:
-        target = accumulator.compute([keys[i] for i in batch.index.tolist()])
+        target = accumulator.compute([keys[i] for i in batch.picture.tolist()])
         target = mirror(target.to(batch.inputs.device), batch.mirrored)
         return integral_attention_loss(model(batch.inputs).cams, target)
 

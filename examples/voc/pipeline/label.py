@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tqdm import tqdm
 from torch import Tensor
+from tqdm import tqdm
 
 from wsss_nonsalient import ignore_sparse_labels, initial_labels, pom_refine, resize_cam
 from wsss_nonsalient.io import CAMs, read_cams, read_saliency, write_label

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from wsss_nonsalient.io import write_label
 
 from .config import AugmentationConfig
+from .crf import refine
 from .features import build_samples
 from .networks import MultiScaleInput, Network, build_segmentation_head, load_network
 from .photos import Photo, read_image
@@ -43,7 +44,8 @@ class Segmenter:
         small = (resize(image, [size, size]) if size else image).to(device).float() / 255
         model = with_scales(self.network, self.description["scales"])
         scores = label_scores(model, torch.stack([small, small.flip(-1)]), self.description["flip"])
-        return full_size(scores, image.shape[-2:]).softmax(dim=0).cpu()
+        probabilities: Tensor = full_size(scores, image.shape[-2:]).softmax(dim=0).cpu()
+        return probabilities
 
 
 def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
@@ -82,14 +84,22 @@ def full_size(scores: Tensor, size: Sequence[int]) -> Tensor:
     return functional.interpolate(scores[None], tuple(size), mode="bilinear")[0]
 
 
-def predict(run: Run, network: str, photos: Sequence[Photo], folder: str) -> None:
-    """Write the labels that a trained network predicts, `{folder}/ID.png`; those there stay."""
+def predict(
+    run: Run, network: str, photos: Sequence[Photo], folder: str, *, crf: bool = False
+) -> None:
+    """Write the labels that a trained network predicts, `{folder}/ID.png`; those there stay.
+
+    Args:
+        run: The run.
+        network: The stage that trained it.
+        photos: The pictures.
+        folder: Where, in the run folder.
+        crf: Refine the prediction by a conditional random field.
+    """
     if is_complete(run, folder):
         return
     with stage(run, folder) as facts:
         facts["photos"] = len(photos)
-        out = run.folder / folder
-        todo = [photo for photo in run.mine(photos) if not (out / f"{photo.key}.png").is_file()]
         segmenter = load_segmenter(
             run.folder / network / "network.safetensors", str(run.fabric.device)
         )
@@ -97,10 +107,17 @@ def predict(run: Run, network: str, photos: Sequence[Photo], folder: str) -> Non
         samples = build_samples(run, photos, trunk, config.size, AugmentationConfig())
         part = segmenter.network.head if trunk.frozen else segmenter.network
         model = with_scales(part, config.input_scales)
-        index = {photo.key: i for i, photo in enumerate(photos)}
-        for photo in tqdm(todo, desc=folder, disable=not run.fabric.is_global_zero):
-            _, height, width = read_image(photo.image).shape
+        mine = range(run.fabric.global_rank, len(photos), run.fabric.world_size)
+        for i in tqdm(mine, desc=folder, unit="picture", disable=not run.fabric.is_global_zero):
+            path = run.folder / folder / f"{photos[i].key}.png"
+            if path.is_file():
+                continue
+            image = read_image(photos[i].image)
             with torch.inference_mode(), run.fabric.autocast():
-                pair = samples.pair(index[photo.key]).to(run.fabric.device)
-                scores = full_size(label_scores(model, pair, config.flip), (height, width))
-            write_label(out / f"{photo.key}.png", scores.argmax(0).to(torch.uint8).cpu())
+                pair = samples.pair(i).to(run.fabric.device)
+                scores = full_size(label_scores(model, pair, config.flip), image.shape[-2:])
+            if crf:
+                labels = refine(scores.softmax(dim=0).cpu(), image)
+            else:
+                labels = scores.argmax(dim=0).cpu()
+            write_label(path, labels.to(torch.uint8))

@@ -31,9 +31,7 @@ def collect_results(run: Run) -> dict[str, Any]:
                 "cam_trunk": describe_weights(run.config.cam_trunk),
                 "segmentation_trunk": describe_weights(run.config.segmentation_trunk),
             },
-            "labels": {
-                name: own["labels"] for name, own in facts.items() if "labels" in own
-            },
+            "labels": {name: own["labels"] for name, own in facts.items() if "labels" in own},
         },
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,35 +19,38 @@ from .config import AugmentationConfig
 from .photos import Photo, read_image
 
 IGNORED = 255
+MEAN_COLOR = (124, 116, 104)  # of ImageNet's pictures
 
 
 class Visit(NamedTuple):
     """A picture's turn: its place in the list, and the epoch, which decides on its augmentation."""
 
-    index: int
+    picture: int
     epoch: int
 
 
 class Sample(NamedTuple):
     """What goes into a network; as a batch, each has a first axis."""
 
-    index: Tensor  #: place of the picture in the list
+    picture: Tensor  #: its place in the list
     mirrored: Tensor  #: bool
     inputs: Tensor  #: float32 (3, H, W) in [0, 1], or features (C, h, w)
     label: Tensor  #: uint8 (H, W) of the same geometry; (0, 0) without labels
 
 
-class Samples(Protocol):
+class Samples(Dataset[Sample]):
     """Training samples, and what networks see of a picture when they are not trained."""
 
     def __getitem__(self, visit: Visit) -> Sample:
         """The sample of a visit, the same every time."""
+        raise NotImplementedError
 
-    def pair(self, index: int) -> Tensor:
+    def pair(self, picture: int) -> Tensor:
         """(2, C, H, W): inputs of a picture and of its mirror image."""
+        raise NotImplementedError
 
 
-class PictureSamples(Dataset[Sample]):
+class PictureSamples(Samples):
     """Pictures, resized to a square of `size` or (0) as they are, and augmented."""
 
     def __init__(
@@ -68,7 +71,7 @@ class PictureSamples(Dataset[Sample]):
 
     def __getitem__(self, visit: Visit) -> Sample:
         """The augmented picture of a visit, and its label."""
-        photo = self.photos[visit.index]
+        photo = self.photos[visit.picture]
         image = tv_tensors.Image(self._resized(photo))
         mask = tv_tensors.Mask(_label(self.labels, photo))
         if self.size and self.labels is not None:
@@ -76,14 +79,16 @@ class PictureSamples(Dataset[Sample]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_visit_seed(self.seed, visit))
             mirrored = self.augmentation.flip and bool(torch.rand(()) < 0.5)
-            image, mask = self.geometry(self.color(image), mask)
+            image = self.color(image)
+            if self.augmentation.crop:
+                image, mask = self.geometry(image, mask)
         if mirrored:
             image, mask = image.flip(-1), mask.flip(-1)
         return _sample(visit, mirrored, image.float() / 255, _small(mask, self.label_size))
 
-    def pair(self, index: int) -> Tensor:
+    def pair(self, picture: int) -> Tensor:
         """The picture and its mirror image."""
-        image = self._resized(self.photos[index]).float() / 255
+        image = self._resized(self.photos[picture]).float() / 255
         return torch.stack([image, image.flip(-1)])
 
     def _resized(self, photo: Photo) -> Tensor:
@@ -91,7 +96,7 @@ class PictureSamples(Dataset[Sample]):
         return v2.functional.resize(image, [self.size] * 2) if self.size else image
 
 
-class FeatureSamples(Dataset[Sample]):
+class FeatureSamples(Samples):
     """Features of pictures and of their mirror images, one file `ID.npy` (2, C, h, w) each."""
 
     def __init__(
@@ -108,28 +113,29 @@ class FeatureSamples(Dataset[Sample]):
 
     def __getitem__(self, visit: Visit) -> Sample:
         """The features of a visit, and its label."""
-        photo = self.photos[visit.index]
+        photo = self.photos[visit.picture]
         generator = torch.Generator().manual_seed(_visit_seed(self.seed, visit))
         mirrored = self.flip and bool(torch.rand((), generator=generator) < 0.5)
         label = _small(_label(self.labels, photo), self.label_size)
-        features = self._pair(visit.index)[int(mirrored)].float()
+        features = self._pair(visit.picture)[int(mirrored)].float()
         return _sample(visit, mirrored, features, label.flip(-1) if mirrored else label)
 
-    def pair(self, index: int) -> Tensor:
+    def pair(self, picture: int) -> Tensor:
         """The features of the picture and of its mirror image."""
-        return self._pair(index).float()
+        return self._pair(picture).float()
 
-    def _pair(self, index: int) -> Tensor:
-        return torch.from_numpy(np.load(self.folder / f"{self.photos[index].key}.npy"))
+    def _pair(self, picture: int) -> Tensor:
+        return torch.from_numpy(np.load(self.folder / f"{self.photos[picture].key}.npy"))
 
 
 def _crop(augmentation: AugmentationConfig) -> nn.Module:
     """Random size and random crop of a picture and its label; what lies outside is ignored."""
     if not augmentation.crop:
-        return v2.Identity()
-    fill = {tv_tensors.Image: 0, tv_tensors.Mask: IGNORED}
+        return nn.Identity()
+    fill = {tv_tensors.Image: MEAN_COLOR, tv_tensors.Mask: IGNORED}
     crop = v2.RandomCrop(augmentation.crop, pad_if_needed=True, fill=fill)
-    return v2.Compose([_RandomScale(*augmentation.scales), crop])
+    transform: nn.Module = v2.Compose([_RandomScale(*augmentation.scales), crop])
+    return transform
 
 
 class _RandomScale(nn.Module):
@@ -155,12 +161,13 @@ def _label(folder: Path | None, photo: Photo) -> Tensor:
 def _small(label: Tensor, size: int) -> Tensor:
     if not size or not label.numel():
         return label
-    return v2.functional.resize(label[None], [size] * 2, v2.InterpolationMode.NEAREST)[0]
+    small: Tensor = v2.functional.resize(label[None], [size] * 2, v2.InterpolationMode.NEAREST)[0]
+    return small
 
 
 def _sample(visit: Visit, mirrored: bool, inputs: Tensor, label: Tensor) -> Sample:
     plain = [value.as_subclass(Tensor) for value in (inputs, label)]
-    return Sample(torch.tensor(visit.index), torch.tensor(mirrored), *plain)
+    return Sample(torch.tensor(visit.picture), torch.tensor(mirrored), *plain)
 
 
 def _visit_seed(seed: int, visit: Visit) -> int:

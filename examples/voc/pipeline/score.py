@@ -10,8 +10,8 @@ from typing import Any
 from tqdm import tqdm
 
 from wsss_nonsalient import SegmentationScore
-from wsss_nonsalient.metrics import SegmentationResults
 from wsss_nonsalient.io import read_label, read_saliency
+from wsss_nonsalient.metrics import SegmentationResults
 
 from .photos import Photo
 from .run_folder import Run
@@ -27,6 +27,8 @@ def score(run: Run) -> dict[str, dict[str, Any]]:
         "nsrm": ("labels/nsrm", run.train),
         "segmentation_1": ("val/segmentation_1", run.val),
         "segmentation_2": ("val/segmentation_2", run.val),
+        "segmentation_1_crf": ("val/segmentation_1_crf", run.val),
+        "segmentation_2_crf": ("val/segmentation_2_crf", run.val),
     }
     return {
         name: score_folder(run.folder / folder, photos, run.data.class_names)

@@ -53,7 +53,9 @@ def segment(run: Run, labels: Path, name: str) -> None:
         schedule = Schedule(
             len(run.train), config.training, run.seed, run.fabric.global_rank, run.fabric.world_size
         )
-        scaled = part if len(config.input_scales) == 1 else MultiScaleInput(part, config.input_scales)
+        scaled = (
+            part if len(config.input_scales) == 1 else MultiScaleInput(part, config.input_scales)
+        )
         facts["loss"] = train(
             run.fabric, scaled, samples, schedule, label_loss,
             checkpoint=run.folder / name / "checkpoint.pt", name=name, workers=run.workers,
@@ -108,9 +110,7 @@ def label_loss(model: nn.Module, batch: Sample, _: int) -> Tensor:
     loss = batch.inputs.new_zeros(())
     for logits in outputs if isinstance(outputs, list) else [outputs]:
         full = functional.interpolate(logits.float(), target.shape[1:], mode="bilinear")
-        loss = loss + functional.cross_entropy(
-            full, target, ignore_index=IGNORED, reduction="sum"
-        )
+        loss = loss + functional.cross_entropy(full, target, ignore_index=IGNORED, reduction="sum")
     return loss / counted
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 
 from wsss_nonsalient import OACAMAccumulator
 
 from .config import TrainingConfig
-from .samples import Sample, Visit
+from .samples import Sample, Samples, Visit
 
 Step = Callable[[nn.Module, Sample, int], Tensor]  # network, batch, epoch -> loss
 Losses = list[tuple[int, float]]
@@ -62,13 +63,14 @@ class Schedule(Sampler[list[Visit]]):
 
     def __iter__(self) -> Iterator[list[Visit]]:
         """The batches of this process, from the step `first` on."""
-        epoch, batches = -1, []
+        epoch = -1
+        batches: tuple[Tensor, ...] = ()
         for step in range(self.first, self.steps):
             if self.epoch(step) != epoch:
                 epoch, batches = self.epoch(step), self._batches(self.epoch(step))
             start = step % self.steps_per_epoch * self.config.accumulate
             for i in range(start + self.rank, start + self.config.accumulate, self.processes):
-                yield [Visit(index, epoch) for index in batches[i].tolist()]
+                yield [Visit(picture, epoch) for picture in batches[i].tolist()]
 
     def __len__(self) -> int:
         """Number of batches that are left."""
@@ -114,7 +116,7 @@ def build_optimizer(network: nn.Module, config: TrainingConfig) -> Optimizer:
 def train(
     fabric: Fabric,
     network: nn.Module,
-    samples: Dataset[Sample],
+    samples: Samples,
     schedule: Schedule,
     step_loss: Step,
     *,
@@ -128,7 +130,7 @@ def train(
     Args:
         fabric: Device, precision and processes.
         network: What is trained; parameters whose name has `trunk.` are the trunk's.
-        samples: Maps a `Visit` to a `Sample`.
+        samples: What it is trained on.
         schedule: Which samples when; its configuration decides on optimizer and learning rates.
         step_loss: The loss of a batch, from network, batch and epoch.
         checkpoint: Written after each epoch.
@@ -138,86 +140,104 @@ def train(
 
     Returns:
         The mean loss of each epoch, with the number of steps done.
+
+    Raises:
+        FloatingPointError: The mean loss of an epoch is not finite.
     """
-    config = schedule.config
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    optimizer = build_optimizer(network, config)
-    losses = _load(checkpoint, network, optimizer, accumulator, schedule)
-    model, wrapped = fabric.setup(network, optimizer)
+    state = TrainingState(network, build_optimizer(network, schedule.config), accumulator)
+    schedule.first = state.load(checkpoint)
+    model, optimizer = fabric.setup(network, state.optimizer)
+    model.train()
     loader = DataLoader(
         samples, batch_sampler=schedule, num_workers=workers, persistent_workers=workers > 0
     )
     batches = iter(loader)
-    shares = config.accumulate // fabric.world_size
-    total, taken = torch.zeros((), device=fabric.device), 0
-    model.train()
-    bar = tqdm(
+    epoch_losses: list[Tensor] = []
+    with tqdm(
         total=schedule.steps, initial=schedule.first, desc=name, disable=not fabric.is_global_zero
-    )
-    with bar:
+    ) as bar:
         for step in range(schedule.first, schedule.steps):
-            for group in optimizer.param_groups:
+            for group in state.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * learning_rate_factor(schedule, step)
-            for share in range(shares):
-                batch = Sample(*fabric.to_device(tuple(next(batches))))
-                with fabric.no_backward_sync(model, enabled=share + 1 < shares):
-                    loss = step_loss(model, batch, schedule.epoch(step)) / shares
-                    fabric.backward(loss)
-                total += loss.detach()
-            taken += 1
-            wrapped.step()
-            wrapped.zero_grad()
+            epoch_losses.append(
+                _descend(fabric, model, optimizer, batches, schedule, step, step_loss)
+            )
             bar.update()
             if schedule.is_end_of_epoch(step):
-                mean = float(fabric.all_reduce(total / taken, reduce_op="mean"))
-                if not math.isfinite(mean):
-                    raise FloatingPointError(f"{name}: the loss is {mean} after step {step + 1}")
-                losses.append((step + 1, mean))
-                bar.set_postfix(loss=f"{mean:.4f}")
-                total, taken = torch.zeros_like(total), 0
+                loss = _mean_over_processes(fabric, epoch_losses)
+                if not math.isfinite(loss):
+                    raise FloatingPointError(f"{name}: the loss is {loss} after step {step + 1}")
+                bar.set_postfix(loss=f"{loss:.4f}")
+                state.losses.append((step + 1, loss))
+                epoch_losses = []
                 if accumulator is not None:
                     accumulator.synchronize()
                 if fabric.is_global_zero:
-                    _save(checkpoint, step + 1, network, optimizer, accumulator, losses)
+                    state.save(checkpoint, step + 1)
     fabric.barrier()
-    return losses
+    return state.losses
 
 
-def _save(
-    path: Path,
-    step: int,
-    network: nn.Module,
-    optimizer: Optimizer,
-    accumulator: OACAMAccumulator | None,
-    losses: Losses,
-) -> None:
-    state = {
-        "step": step,
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "accumulator": accumulator.state_dict() if accumulator else None,
-        "losses": losses,
-    }
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
-
-
-def _load(
-    path: Path,
-    network: nn.Module,
-    optimizer: Optimizer,
-    accumulator: OACAMAccumulator | None,
+def _descend(
+    fabric: Fabric,
+    model: Any,
+    optimizer: Any,
+    batches: Iterator[Any],
     schedule: Schedule,
-) -> Losses:
-    """Go on where a checkpoint was written, or begin."""
-    if not path.is_file():
-        return []
-    state: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    if accumulator is not None:
-        accumulator.load_state_dict(state["accumulator"])
-    schedule.first = state["step"]
-    return list(state["losses"])
+    step: int,
+    step_loss: Step,
+) -> Tensor:
+    """One step of the optimizer, over this process's share of its batches; their mean loss."""
+    shares = schedule.config.accumulate // fabric.world_size
+    total = torch.zeros((), device=fabric.device)
+    for share in range(shares):
+        batch = Sample(*fabric.to_device(tuple(next(batches))))
+        with fabric.no_backward_sync(model, enabled=share + 1 < shares):
+            loss = step_loss(model, batch, schedule.epoch(step)) / shares
+            fabric.backward(loss)
+        total += loss.detach()
+    optimizer.step()
+    optimizer.zero_grad()
+    return total
+
+
+def _mean_over_processes(fabric: Fabric, losses: list[Tensor]) -> float:
+    mean = fabric.all_reduce(torch.stack(losses).mean(), reduce_op="mean")
+    return float(mean) if isinstance(mean, Tensor) else math.nan
+
+
+@dataclass
+class TrainingState:
+    """What a checkpoint holds."""
+
+    network: nn.Module
+    optimizer: Optimizer
+    accumulator: OACAMAccumulator | None
+    losses: Losses = field(default_factory=list)
+
+    def save(self, path: Path, step: int) -> None:
+        """Write all of it; a kill leaves the old file or the new one."""
+        state = {
+            "step": step,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "accumulator": self.accumulator.state_dict() if self.accumulator else None,
+            "losses": self.losses,
+        }
+        partial = path.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(path)
+
+    def load(self, path: Path) -> int:
+        """Go on where a checkpoint was written, or begin; returns the number of steps done."""
+        if not path.is_file():
+            return 0
+        state: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.accumulator is not None:
+            self.accumulator.load_state_dict(state["accumulator"])
+        self.losses = list(state["losses"])
+        return int(state["step"])
