@@ -50,13 +50,7 @@ def write_demo_data(
         FileExistsError: The folder holds something else, or other parameters' data.
         ValueError: A number is out of range.
     """
-    if not (0 < train <= FIRST["val"] and val > 0 and seed >= 0):
-        raise ValueError(
-            f"expected 1 to {FIRST['val']} train pictures, 1 or more val pictures and a seed of 0 "
-            f"or more, got train={train}, val={val}, seed={seed}"
-        )
-    if min(size) < _LEAST_SIDE:
-        raise ValueError(f"size: expected at least {_LEAST_SIDE} pixels a side, got {size}")
+    _check_numbers(train, val, size, seed)
     counts = {"train": train, "val": val}
     look = asdict(appearance)
     record = {"version": VERSION, **counts, "size": size, "seed": seed, "appearance": look}
@@ -73,6 +67,16 @@ def write_demo_data(
         _put_in_place(partial, root, made_from)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_numbers(train: int, val: int, size: tuple[int, int], seed: int) -> None:
+    if not (0 < train <= FIRST["val"] and val > 0 and seed >= 0):
+        raise ValueError(
+            f"expected 1 to {FIRST['val']} train pictures, 1 or more val pictures and a seed of 0 "
+            f"or more, got train={train}, val={val}, seed={seed}"
+        )
+    if min(size) < _LEAST_SIDE:
+        raise ValueError(f"size: expected at least {_LEAST_SIDE} pixels a side, got {size}")
 
 
 def _is_there(root: Path, made_from: str) -> bool:
