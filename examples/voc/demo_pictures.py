@@ -113,7 +113,8 @@ def _upright(u: Array, v: Array) -> Array:  # noqa: ARG001
 
 
 def _slanted(u: Array, v: Array) -> Array:
-    return np.sin((u + v) / np.sqrt(2))
+    slanted: Array = np.sin((u + v) / np.sqrt(2))
+    return slanted
 
 
 def _checks(u: Array, v: Array) -> Array:

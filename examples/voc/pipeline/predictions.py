@@ -44,8 +44,7 @@ class Segmenter:
         small = (resize(image, [size, size]) if size else image).to(device).float() / 255
         model = with_scales(self.network, self.description["scales"])
         scores = label_scores(model, torch.stack([small, small.flip(-1)]), self.description["flip"])
-        probabilities: Tensor = full_size(scores, image.shape[-2:]).softmax(dim=0).cpu()
-        return probabilities
+        return full_size(scores, image.shape[-2:]).softmax(dim=0).cpu()
 
 
 def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
@@ -75,13 +74,14 @@ def label_scores(model: nn.Module, pair: Tensor, flip: bool) -> Tensor:
     if not flip:
         plain: Tensor = model(pair[:1])
         return plain[0].float()
-    plain, mirrored = model(pair).float()
-    return (plain + mirrored.flip(-1)) / 2
+    scores: Tensor = model(pair).float()
+    return (scores[0] + scores[1].flip(-1)) / 2
 
 
 def full_size(scores: Tensor, size: Sequence[int]) -> Tensor:
     """Logits in the size of the picture."""
-    return functional.interpolate(scores[None], tuple(size), mode="bilinear")[0]
+    resized: Tensor = functional.interpolate(scores[None], tuple(size), mode="bilinear")
+    return resized[0]
 
 
 def predict(

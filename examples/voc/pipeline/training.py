@@ -223,7 +223,7 @@ class TrainingState:
             "step": step,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "accumulator": self.accumulator.state_dict() if self.accumulator else None,
+            "accumulator": None if self.accumulator is None else self.accumulator.state_dict(),
             "losses": self.losses,
         }
         partial = path.with_suffix(".partial")
