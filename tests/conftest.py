@@ -1,12 +1,15 @@
-"""Fixtures: every device there is, the golden arrays, and random inputs of the label functions."""
+"""Fixtures: devices, golden arrays, random inputs, and a small run of the VOC pipeline."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+
+from .voc_runs import options
 
 DATA = Path(__file__).parent / "data"
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -21,3 +24,22 @@ def golden(name: str) -> dict[str, torch.Tensor]:
     """Arrays of a golden file as tensors."""
     with np.load(DATA / name) as arrays:
         return {key: torch.from_numpy(arrays[key].copy()) for key in arrays.files}
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from demo_data import write_demo_data
+
+    root = tmp_path_factory.mktemp("voc") / "data"
+    write_demo_data(root, train=10, val=6, size=(64, 80))
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_run(
+    small_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    import run
+
+    out = tmp_path_factory.mktemp("voc") / "run"
+    return out, run.main(options(small_data, out))

@@ -15,41 +15,17 @@ from typing import Any
 import pytest
 import run
 import torch
-from demo_data import write_demo_data
 from pipeline import classify, label, mask, predictions, segment, training
 
 from wsss_nonsalient import OACAMAccumulator, SegmentationScore
 from wsss_nonsalient.io import read_label, read_saliency
 
+from .voc_runs import options
+
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "examples" / "voc" / "run.py"
+Finished = tuple[Path, dict[str, Any]]  # run folder and results
 STEPS = ("initial", "pom", "nsrm", "segmentation_1", "segmentation_2")
-
-
-@pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("voc") / "data"
-    write_demo_data(root, train=10, val=6, size=(64, 80))
-    return root
-
-
-def options(pictures: Path, out: Path, *more: str) -> list[str]:
-    epochs = [
-        f"--{name}.training.epochs={count}"
-        for name, count in (("classifier", 4), ("integral", 3), ("segmentation", 3))
-    ]
-    where = ["--config", "demo", "--voc-root", str(pictures), "--out", str(out)]
-    small = ["--classifier.size=64", "--integral.size=64", "--segmentation.augmentation.crop=64"]
-    batches = [
-        f"--{name}.training.batch_size=3" for name in ("classifier", "integral", "segmentation")
-    ]
-    return [*where, "--accelerator=cpu", *epochs, *small, *batches, *more]
-
-
-@pytest.fixture(scope="session")
-def whole(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    out = tmp_path_factory.mktemp("voc") / "run"
-    return out, run.main(options(pictures, out))
 
 
 def files_of(out: Path, *folders: str) -> dict[str, bytes]:
@@ -60,8 +36,8 @@ def files_of(out: Path, *folders: str) -> dict[str, bytes]:
     }
 
 
-def test_results(whole: tuple[Path, dict[str, Any]]) -> None:
-    out, results = whole
+def test_results(small_run: Finished) -> None:
+    out, results = small_run
     assert json.loads((out / "results.json").read_text()) == results
     assert tuple(results["scores"]) == STEPS
     for scores in results["scores"].values():
@@ -72,15 +48,15 @@ def test_results(whole: tuple[Path, dict[str, Any]]) -> None:
     assert (out / "report.md").is_file()
 
 
-def test_scores_are_those_of_the_files(whole: tuple[Path, dict[str, Any]], pictures: Path) -> None:
-    out, results = whole
-    ids = (pictures / "ImageSets" / "Segmentation" / "val.txt").read_text().split()
+def test_scores_are_those_of_the_files(small_run: Finished, small_data: Path) -> None:
+    out, results = small_run
+    ids = (small_data / "ImageSets" / "Segmentation" / "val.txt").read_text().split()
     score, outside = SegmentationScore(7), SegmentationScore(7)
     for own in ids:
-        truth = read_label(pictures / "SegmentationClass" / f"{own}.png")
+        truth = read_label(small_data / "SegmentationClass" / f"{own}.png")
         found = read_label(out / "val" / "segmentation_2" / f"{own}.png")
         score.update(found, truth)
-        saliency = read_saliency(pictures / "saliency" / f"{own}.png")
+        saliency = read_saliency(small_data / "saliency" / f"{own}.png")
         outside.update(found, truth, region=saliency < 32)
     scores = results["scores"]["segmentation_2"]
     assert scores["miou"] == score.compute().mean_iou
@@ -88,9 +64,9 @@ def test_scores_are_those_of_the_files(whole: tuple[Path, dict[str, Any]], pictu
 
 
 def test_a_complete_run_is_read(
-    whole: tuple[Path, dict[str, Any]], pictures: Path, monkeypatch: pytest.MonkeyPatch
+    small_run: Finished, small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, results = whole
+    out, results = small_run
 
     def fail(*_: Any, **__: Any) -> None:
         raise AssertionError("a complete stage ran again")
@@ -100,35 +76,31 @@ def test_a_complete_run_is_read(
         (mask, "write_label"), (predictions, "write_label"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, fail)
-    assert run.main(options(pictures, out)) == results
+    assert run.main(options(small_data, out)) == results
 
 
-def test_a_run_of_another_configuration_is_refused(
-    whole: tuple[Path, dict[str, Any]], pictures: Path
-) -> None:
-    out, _ = whole
+def test_a_run_of_another_configuration_is_refused(small_run: Finished, small_data: Path) -> None:
+    out, _ = small_run
     with pytest.raises(SystemExit, match=r"another configuration: label.fg_threshold was 0.3, is"):
-        run.main(options(pictures, out, "--label.fg_threshold=0.5"))
+        run.main(options(small_data, out, "--label.fg_threshold=0.5"))
 
 
-def test_stages_one_by_one(
-    whole: tuple[Path, dict[str, Any]], pictures: Path, tmp_path: Path
-) -> None:
+def test_stages_one_by_one(small_run: Finished, small_data: Path, tmp_path: Path) -> None:
     results: dict[str, Any] = {}
     for name in run.STAGES:
-        results = run.main(options(pictures, tmp_path / "run", "--stages", name))
-    assert results == whole[1]
+        results = run.main(options(small_data, tmp_path / "run", "--stages", name))
+    assert results == small_run[1]
 
 
 def test_a_missing_label_stops_the_training(
-    whole: tuple[Path, dict[str, Any]], pictures: Path, tmp_path: Path
+    small_run: Finished, small_data: Path, tmp_path: Path
 ) -> None:
-    out = shutil.copytree(whole[0], tmp_path / "run")
+    out = shutil.copytree(small_run[0], tmp_path / "run")
     first = min((out / "labels" / "pom").glob("*.png"))
     first.unlink()
     (out / "segmentation_1" / "done.json").unlink()
     with pytest.raises(SystemExit, match=f"labels/pom has no label of {first.stem}"):
-        run.main(options(pictures, out))
+        run.main(options(small_data, out))
 
 
 def environment() -> dict[str, str]:
@@ -144,10 +116,8 @@ def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_killed_three_times(
-    whole: tuple[Path, dict[str, Any]], pictures: Path, tmp_path: Path
-) -> None:
-    out, arguments = tmp_path / "run", options(pictures, tmp_path / "run")
+def test_killed_three_times(small_run: Finished, small_data: Path, tmp_path: Path) -> None:
+    out, arguments = tmp_path / "run", options(small_data, tmp_path / "run")
     for sign in ("classify/checkpoint.pt", "maps/oa_cam/*.npz", "segmentation_2/checkpoint.pt"):
         process = start(arguments, tmp_path / "log")
         while process.poll() is None and not list(out.glob(sign)):
@@ -155,20 +125,20 @@ def test_killed_three_times(
         assert process.poll() is None, (tmp_path / "log").read_text()
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    assert run.main(arguments) == whole[1]
+    assert run.main(arguments) == small_run[1]
     folders = ("maps", "labels", "predictions", "val", "classify")
-    assert files_of(out, *folders) == files_of(whole[0], *folders)
+    assert files_of(out, *folders) == files_of(small_run[0], *folders)
 
 
 def test_two_processes_accumulate_what_one_does(
-    whole: tuple[Path, dict[str, Any]], pictures: Path, tmp_path: Path
+    small_run: Finished, small_data: Path, tmp_path: Path
 ) -> None:
     more = ("--devices=2", "--stages", "classify")
-    process = start(options(pictures, tmp_path / "run", *more), tmp_path / "log")
+    process = start(options(small_data, tmp_path / "run", *more), tmp_path / "log")
     assert process.wait(timeout=100) == 0, (tmp_path / "log").read_text()
     name = "classify/accumulated.npz"
-    assert len(OACAMAccumulator(6).load(whole[0] / name)) == 10
-    assert (tmp_path / "run" / name).read_bytes() == (whole[0] / name).read_bytes()
+    assert len(OACAMAccumulator(6).load(small_run[0] / name)) == 10
+    assert (tmp_path / "run" / name).read_bytes() == (small_run[0] / name).read_bytes()
 
 
 def test_without_data() -> None:

@@ -20,6 +20,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ig
 from lightning_fabric import Fabric
 from pipeline.classify import classify
 from pipeline.config import Config, TrunkConfig
+from pipeline.crf import require_crf
 from pipeline.integral import integral
 from pipeline.label import label
 from pipeline.mask import mask
@@ -118,6 +119,8 @@ def prepare(args: Namespace, options: Namespace, fabric: Fabric) -> Run:
     config = with_weights(
         Config(**{name: options[name] for name in Config.__dataclass_fields__}), args.weights
     )
+    if config.segmentation.crf:
+        require_crf()
     check_writable(args.out)
     root = args.voc_root
     if root is None:
