@@ -51,6 +51,16 @@ def test_a_boundary_moves_to_the_edge_of_the_picture() -> None:
 
 
 @needs_crf
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_other_dtypes_and_gradients(dtype: torch.dtype) -> None:
+    image = torch.randint(256, (3, 8, 9), dtype=torch.uint8, generator=torch.manual_seed(0))
+    probabilities = torch.rand(3, 8, 9, generator=torch.manual_seed(1)).softmax(dim=0).to(dtype)
+    expected = refine(probabilities.float(), image)
+    assert torch.equal(refine(probabilities.requires_grad_(), image), expected)
+    assert torch.equal(refine(probabilities, image), expected)  # the same every time
+
+
+@needs_crf
 def test_one_label_everywhere() -> None:
     probabilities = torch.zeros(3, 4, 5)
     probabilities[2] = 1

@@ -37,6 +37,21 @@ def test_it_predicts_what_the_run_predicted(
             assert overlay.size == expected.shape[::-1]
 
 
+def test_it_says_which_classes_were_found(
+    small_data: Path, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = (small_data / "ImageSets" / "Segmentation" / "val.txt").read_text().split()
+    images = [str(small_data / "JPEGImages" / f"{own}.jpg") for own in ids]
+    predict.main(["--checkpoint", checkpoint, "--out", str(tmp_path), *images])
+    labels = [read_label(tmp_path / "labels" / f"{own}.png") for own in ids]
+    names = (small_data / "classes.txt").read_text().split()
+    counts = {
+        name: sum(bool((own == i).any()) for own in labels) for i, name in enumerate(names, 1)
+    }
+    expected = ", ".join(f"{name} in {n}" for name, n in counts.items() if n) or "no object"
+    assert f"pictures: {len(ids)}; found: {expected}\n" in capsys.readouterr().out
+
+
 def test_probabilities_sum_to_one(checkpoint: str, small_data: Path) -> None:
     image = read_image(min((small_data / "JPEGImages").iterdir()))
     found = load_segmenter(Path(checkpoint)).probabilities(image)
@@ -90,6 +105,21 @@ def test_what_is_no_picture(checkpoint: str, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     with pytest.raises(SystemExit, match=r"absent.jpg"):
         run_on(tmp_path, checkpoint, tmp_path / "absent.jpg")
+
+
+@pytest.mark.parametrize("name", ["nonsense", "meta:x", "xla"])
+def test_device_that_is_not_here(name: str, checkpoint: str, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    arguments = ["--checkpoint", checkpoint, "--device", name, str(tmp_path / "a.png")]
+    with pytest.raises(SystemExit, match=f"--device: '{name}' cannot be used here"):
+        predict.main(arguments)
+
+
+def test_out_that_cannot_be_made(checkpoint: str, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(SystemExit, match=r"out"):
+        run_on(tmp_path, checkpoint, tmp_path / "a.png")
 
 
 def test_what_is_no_segmentation_checkpoint(small_run: Finished, tmp_path: Path) -> None:

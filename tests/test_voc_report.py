@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -11,9 +12,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pipeline.figures import COLORS, heat, panel_figure
+from pipeline.figures import COLORS, TRUTH, heat, loss_figure, panel_figure, save
 from pipeline.photos import DataSet, Photo, open_data_set, read_split
-from pipeline.report import headline, most_changed, percent, table, write_report
+from pipeline.report import (
+    escaped,
+    evidence,
+    headline,
+    losses_of,
+    most_changed,
+    percent,
+    table,
+    write_report,
+)
 
 from wsss_nonsalient.io import CAMs, write_label
 
@@ -49,16 +59,40 @@ def test_the_report_is_the_same_every_time(
     data = open_data_set(small_data)
     splits = read_split(data, "train"), read_split(data, "val")
     write_report(copy, data, *splits, results)
-    first = (copy / "report.md").read_bytes()
+    first = files_of(copy)
     write_report(copy, data, *splits, results)
-    assert (copy / "report.md").read_bytes() == first
+    assert files_of(copy) == first
+
+
+def files_of(run: Path) -> dict[str, bytes]:
+    paths = [run / "report.md", *(run / "figures").iterdir()]
+    return {path.name: path.read_bytes() for path in paths}
+
+
+def test_both_steps_show_pictures_of_their_own(
+    small_run: Finished, small_data: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(small_run[0], tmp_path / "run"))
+    data = open_data_set(small_data)
+    train = read_split(data, "train")
+    text = "\n\n".join(evidence(out, data, train, [], ("initial", "pom", "nsrm")))
+    pom, nsrm = (re.findall(r"figures/labels_(\w+)\.png", part) for part in text.split("## ")[1:])
+    order = {
+        after: [own.key for _, own in most_changed(out, train, f"labels/{old}", f"labels/{after}")]
+        for old, after in (("initial", "pom"), ("pom", "nsrm"))
+    }
+    assert pom == order["pom"][:3]
+    assert nsrm == [key for key in order["nsrm"] if key not in pom][:3]
+    assert "Training pictures that POM changed most\n\nBelow each label map" in text
+    assert evidence(out, data, train, [], ("initial",)) == []
 
 
 def test_a_report_of_nothing(small_data: Path, tmp_path: Path, small_run: Finished) -> None:
     made_by = small_run[1]["made_by"]
     results = {"scores": {}, "made_by": made_by, "config": {}, "classifier_map": None}
     write_report(tmp_path, open_data_set(small_data), [], [], results)
-    assert (tmp_path / "report.md").read_text().startswith("# Report\n")
+    assert (tmp_path / "report.md").read_text().startswith("# Report\n\n## Made by\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
 
 
 def photo(key: str) -> Photo:
@@ -107,3 +141,55 @@ def test_legend_names_what_is_in_the_label_maps(tmp_path: Path) -> None:
     figure = panel_figure("title", {"labels": labels}, 1, data)
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["background", "dog", "ignored"]
+
+
+def test_names_that_markdown_or_matplotlib_would_read_as_their_own(tmp_path: Path) -> None:
+    assert escaped("a|b_c*[d] _e_") == r"a\|b_c\*\[d\] \_e\_"
+    labels = torch.tensor([[1, 2]], dtype=torch.uint8)
+    data = DataSet(tmp_path, (r"$\fr$", r"a$\q$"))
+    save(panel_figure(r"$\fr$", {"labels": labels}, 1, data), tmp_path / "a.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_panels_say_what_the_labels_miss(tmp_path: Path) -> None:
+    truth = torch.tensor([[0, 1, 1, 1, 255], [0, 2, 2, 2, 255]], dtype=torch.uint8)
+    labels = torch.tensor([[0, 1, 0, 255, 0], [0, 0, 0, 0, 0]], dtype=torch.uint8)
+    saliency = torch.tensor([[0, 0, 31, 0, 0], [0, 32, 255, 99, 0]], dtype=torch.uint8)
+    panels = {"labels": labels, TRUTH: truth}
+    data = DataSet(tmp_path, ("cat", "dog"))
+    figure = panel_figure("title", panels, 2, data, saliency)
+    captions = [axes.get_xlabel() for axes in figure.axes]
+    assert captions == ["non-salient: 33 % missed", ""]
+    figure = panel_figure("title", panels, 2, data, torch.full_like(saliency, 32))
+    assert figure.axes[0].get_xlabel() == "objects: 67 % missed"
+    figure = panel_figure("title", {**panels, TRUTH: labels * 0}, 2, data, saliency)
+    assert figure.axes[0].get_xlabel() == ""
+
+
+def test_legend_is_in_a_free_panel(tmp_path: Path) -> None:
+    data, labels = DataSet(tmp_path, ("cat",)), torch.tensor([[0, 1]], dtype=torch.uint8)
+    figure = panel_figure("title", dict.fromkeys("abc", labels), 2, data)
+    assert not figure.legends
+    legend = figure.axes[3].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["background", "cat"]
+
+
+def test_a_long_picture_fits_the_screen(tmp_path: Path) -> None:
+    data = DataSet(tmp_path, ("cat",))
+    for shape in ((1, 90), (90, 1), (3, 2)):
+        labels = torch.zeros(shape, dtype=torch.uint8)
+        figure = panel_figure("title", {str(i): labels for i in range(9)}, 5, data)
+        save(figure, tmp_path / "a.png")
+        with Image.open(tmp_path / "a.png") as image:
+            assert image.width <= 1320
+            assert image.height <= 780
+
+
+def test_losses(tmp_path: Path) -> None:
+    for name, points in (("classify", [[5, 0.7], [10, 0.5]]), ("integral", [])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "done.json").write_text(json.dumps({"loss": points}))
+    assert losses_of(tmp_path) == {"classifier": [(5, 0.7), (10, 0.5)]}
+    (line,) = loss_figure({"classifier": [(5, 0.7), (10, 0.5)]}).axes[0].lines
+    assert np.array_equal(np.asarray(line.get_xydata()), [[5, 0.7], [10, 0.5]])

@@ -6,15 +6,18 @@ python examples/voc/predict.py --checkpoint runs/mini/segmentation_2/network.saf
 from __future__ import annotations
 
 import argparse
+import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from PIL import Image
 from pipeline.crf import refine, require_crf
-from pipeline.figures import COLORS
+from pipeline.figures import COLORS, write_bytes
 from pipeline.photos import read_image
 from pipeline.predictions import Segmenter, load_segmenter
+from pipeline.validation import check_writable
 from torch import Tensor
 from tqdm import tqdm
 
@@ -38,15 +41,36 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         if args.crf:
             require_crf()
-        check_pictures(args.images)
+        check_device(args.device)
         segmenter = load_segmenter(args.checkpoint, args.device)
+        check_pictures(args.images)
+        for folder in filter(None, (args.out, args.voc_test_server)):
+            check_writable(folder)
+        found: Counter[int] = Counter()
         for path, image, labels in predict(segmenter, args.images, args.crf):
+            found.update(labels.unique().tolist())
             write(args.out, path.stem, image, labels)
             if args.voc_test_server is not None:
                 write_into(args.voc_test_server / TEST_SERVER, path.stem, labels)
     except (OSError, ValueError, ImportError) as error:
         raise SystemExit(f"error: {error}") from error
-    print(f"{len(args.images)} pictures: {args.out / 'labels'}, {args.out / 'overlays'}")
+    names = segmenter.class_names
+    counts = [f"{name} in {found[i]}" for i, name in enumerate(names, 1) if i in found]
+    print(f"pictures: {len(args.images)}; found: {', '.join(counts) or 'no object'}")
+    print(f"written: {args.out / 'labels'}, {args.out / 'overlays'}")
+
+
+def check_device(name: str) -> None:
+    """Use a device once.
+
+    Raises:
+        ValueError: There is no such device here.
+    """
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:  # the latter: PyTorch without CUDA
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device: {name!r} cannot be used here ({reason})") from error
 
 
 def check_pictures(paths: Sequence[Path]) -> None:
@@ -82,10 +106,10 @@ def write(out: Path, name: str, image: Tensor, labels: Tensor) -> None:
     color = torch.from_numpy(COLORS[labels.numpy()].copy()).permute(2, 0, 1)
     weight = torch.where(labels == 0, 0.0, 0.55)
     overlay = torch.lerp(image.float(), color.float(), weight.expand_as(image))
-    folder = out / "overlays"
-    folder.mkdir(parents=True, exist_ok=True)
     pixels = overlay.round().to(torch.uint8).permute(1, 2, 0).numpy()
-    Image.fromarray(pixels).save(folder / f"{name}.png")
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png")
+    write_bytes(out / "overlays" / f"{name}.png", buffer.getvalue())
 
 
 def write_into(folder: Path, name: str, labels: Tensor) -> None:

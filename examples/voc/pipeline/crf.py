@@ -21,8 +21,8 @@ def require_crf() -> Any:
         from pydensecrf import densecrf
     except ImportError as error:
         raise ImportError(
-            "the conditional random field needs pydensecrf2: pip install 'wsss-nonsalient[crf]' "
-            "(builds with a C++ compiler), or leave it out with --segmentation.crf false"
+            "the conditional random field (option crf) needs pydensecrf2: "
+            "pip install 'wsss-nonsalient[crf]' (a C++ compiler builds it)"
         ) from error
     return densecrf
 
@@ -41,7 +41,8 @@ def refine(
     """Labels of a picture after mean-field iterations of a fully connected random field.
 
     Only labels that win somewhere go in, which saves time and changes little. The defaults are
-    those of DeepLab-v2 for PASCAL VOC (Chen et al., PAMI 2018).
+    those in common use for DeepLab-v2 (Chen et al., PAMI 2018) with ResNet-101 on PASCAL VOC, as
+    `configs/voc12.yaml` of kazuto1011/deeplab-pytorch lists them.
 
     Args:
         probabilities: (labels, H, W) float in [0, 1], summing to 1.
@@ -54,7 +55,7 @@ def refine(
         color_range: Its standard deviation, in 0..255.
 
     Returns:
-        (H, W) int64 labels.
+        (H, W) int64 labels, on the CPU.
 
     Raises:
         ImportError: pydensecrf2 is not installed.
@@ -67,6 +68,7 @@ def refine(
         expected = (3, *probabilities.shape[1:])
         raise ValueError(f"image: expected shape {expected}, got {tuple(image.shape)}")
     densecrf = require_crf()
+    probabilities = probabilities.detach().cpu().float()
     present = probabilities.argmax(dim=0).unique()
     if len(present) == 1:
         return probabilities.argmax(dim=0)
@@ -78,7 +80,7 @@ def refine(
     field.addPairwiseBilateral(
         sxy=appearance_range,
         srgb=color_range,
-        rgbim=np.ascontiguousarray(image.permute(1, 2, 0).numpy()),
+        rgbim=np.ascontiguousarray(image.cpu().permute(1, 2, 0).numpy()),
         compat=appearance_weight,
     )
     found = np.asarray(field.inference(iterations)).argmax(axis=0).reshape(height, width)

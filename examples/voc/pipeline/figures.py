@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,83 +19,105 @@ from wsss_nonsalient import resize_cam
 from wsss_nonsalient.io import VOC_PALETTE, CAMs, read_cams, read_label, read_saliency
 
 from .photos import DataSet, Photo, read_image
+from .score import SALIENT
 
 COLORS = np.frombuffer(VOC_PALETTE, dtype=np.uint8).reshape(256, 3)
 IGNORED: dict[str, Any] = {"facecolor": "#e0e0c0", "edgecolor": "#a8a88c", "hatch": "////"}
+TRUTH = "truth (for scores only)"
+WIDTH = 2.4  # of a panel, in inches; small, so that the text is large beside it
+DPI = 110
 
 Pixels = NDArray[np.uint8]
 
 
 def loss_figure(losses: Mapping[str, Sequence[tuple[int, float]]]) -> Figure:
     """One panel a network: the mean loss of each epoch."""
-    figure = Figure(figsize=(3.2 * len(losses), 2.6), layout="constrained")
+    figure = Figure(figsize=(3 * len(losses), 2.4), layout="constrained")
     grid = figure.subplots(1, len(losses), squeeze=False).flat
     for axes, (name, points) in zip(grid, losses.items(), strict=True):
-        steps, values = zip(*points, strict=True)
-        axes.plot(steps, values, marker=".", color="#204a87")
-        axes.set(title=name.replace("_", " "), xlabel="step", ylim=(0, None))
+        axes.plot(*np.transpose(points), marker=".", color="#204a87")
+        axes.set(title=name, xlabel="step", ylim=(0, None))
+        axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("mean loss of an epoch")
     return figure
 
 
 def train_figure(out: Path, photo: Photo, data: DataSet) -> Figure:
-    """What becomes of a training picture, from its maps to the labels of the second round."""
+    """What becomes of a training picture, from its maps to the label of the second round."""
     image, saliency = picture(photo), read_saliency(photo.saliency)
     size = tuple(saliency.shape)
-    name = f"{photo.key}.png"
     panels: dict[str, Pixels | Tensor] = {
         "picture": image,
         "saliency": np.repeat(saliency.numpy()[..., None], 3, axis=2),
         "CAM": heat(image, read_cams(out / "maps" / "cam", photo.key), size),
         "OA-CAM": heat(image, read_cams(out / "maps" / "oa_cam", photo.key), size),
-        "truth (for the scores only)": read_label(photo.scoring_mask),
-        "initial label": read_label(out / "labels" / "initial" / name),
-        "+ POM": read_label(out / "labels" / "pom" / name),
-        "prediction of round 1": read_label(out / "predictions" / "segmentation_1" / name),
-        "+ NSRM, label of round 2": read_label(out / "labels" / "nsrm" / name),
+        TRUTH: read_label(photo.scoring_mask),
     }
-    return panel_figure(photo.key, panels, 5, data)
+    steps = {
+        "initial label": "labels/initial",
+        "+ POM": "labels/pom",
+        "prediction, round 1": "predictions/segmentation_1",
+        "+ NSRM": "labels/nsrm",
+    }
+    return panel_figure(photo.key, panels | labels_of(out, photo, steps), 5, data, saliency)
 
 
 def val_figure(out: Path, photo: Photo, data: DataSet) -> Figure:
     """What both rounds predict for a validation picture."""
-    name = f"{photo.key}.png"
-    panels: dict[str, Pixels | Tensor] = {
-        "picture": picture(photo),
-        "round 1": read_label(out / "val" / "segmentation_1" / name),
-        "round 2": read_label(out / "val" / "segmentation_2" / name),
-        "truth (for the scores only)": read_label(photo.scoring_mask),
+    panels: dict[str, Pixels | Tensor] = {"picture": picture(photo)}
+    steps = {
+        "round 1": "val/segmentation_1",
+        "round 2": "val/segmentation_2",
+        "round 2, CRF": "val/segmentation_2_crf",
     }
-    return panel_figure(photo.key, panels, 4, data)
+    panels |= labels_of(out, photo, steps)
+    panels[TRUTH] = read_label(photo.scoring_mask)
+    saliency = read_saliency(photo.saliency)
+    return panel_figure(photo.key, panels, len(panels), data, saliency)
+
+
+def labels_of(out: Path, photo: Photo, steps: Mapping[str, str]) -> dict[str, Tensor]:
+    """Label maps of a picture in those folders of the run that have it."""
+    paths = {title: out / folder / f"{photo.key}.png" for title, folder in steps.items()}
+    return {title: read_label(path) for title, path in paths.items() if path.is_file()}
 
 
 def panel_figure(
-    title: str, panels: Mapping[str, Pixels | Tensor], columns: int, data: DataSet
+    title: str,
+    panels: Mapping[str, Pixels | Tensor],
+    columns: int,
+    data: DataSet,
+    saliency: Tensor | None = None,
 ) -> Figure:
-    """Pictures (H, W, 3) and label maps (H, W) in a grid, with a legend of the labels."""
+    """Pictures (H, W, 3) and label maps (H, W) in a grid, with a legend of the labels.
+
+    If there are `saliency` and a panel `TRUTH`, the outline of the true objects is drawn over the
+    other label maps, and the share of object pixels that each of them misses written below.
+    """
     rows = -(-len(panels) // columns)
     height, width = next(iter(panels.values())).shape[:2]
-    figure = Figure(
-        figsize=(3 * columns, rows * (3 * height / width + 0.35) + 0.8), layout="constrained"
-    )
-    figure.suptitle(title, fontsize=11)
-    grid = figure.subplots(rows, columns, squeeze=False).flat
+    shape = min(max(height / width, 0.4), 1.5)  # a long picture gets a panel that is not as long
+    wide = WIDTH * min(1, max(0.75, 0.9 / shape))  # and a high one fits the screen
+    below = 0.3 if rows * columns == len(panels) else 0  # the legend
+    size = (wide * columns, rows * (wide * shape + 0.42) + 0.25 + below)
+    figure = Figure(size, layout="constrained")
+    figure.suptitle(title, fontsize=10, color="#555555", parse_math=False)
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    truth = panels.get(TRUTH)
     for axes, (name, panel) in zip(grid, panels.items(), strict=False):
-        axes.set_title(name, fontsize=10)
-        if isinstance(panel, Tensor):
-            draw_labels(axes, panel)
-        else:
+        axes.set_title(name, fontsize=11)
+        if not isinstance(panel, Tensor):
             axes.imshow(panel)
-    for axes in figure.axes:
+            continue
+        draw_labels(axes, panel)
+        if isinstance(truth, Tensor) and panel is not truth and saliency is not None:
+            draw_missed(axes, panel, truth, saliency)
+    for axes in grid:
         axes.set(xticks=[], yticks=[])
         axes.set_frame_on(bool(axes.get_title()))
     maps = [panel for panel in panels.values() if isinstance(panel, Tensor)]
-    found = torch.cat([panel.flatten() for panel in maps]).unique().tolist()
-    names = ("background", *data.class_names)
-    legend = [Patch(color=COLORS[i] / 255, label=names[i]) for i in found if i < len(names)]
-    legend += [Patch(**IGNORED, label="ignored")] if 255 in found else []
-    figure.legend(handles=legend, loc="outside lower center", ncols=min(len(legend), 9))
+    draw_legend(figure, grid[len(panels) :], maps, ("background", *data.class_names))
     return figure
 
 
@@ -103,6 +126,37 @@ def draw_labels(axes: Axes, labels: Tensor) -> None:
     axes.patch.set(**IGNORED)
     opaque = np.where(labels.numpy()[..., None] == 255, 0, 255).astype(np.uint8)
     axes.imshow(np.concatenate([COLORS[labels.numpy()], opaque], axis=2))
+
+
+def draw_missed(axes: Axes, labels: Tensor, truth: Tensor, saliency: Tensor) -> None:
+    """The outline of the true objects, and the share of them that is labelled background."""
+    objects = (truth != 0) & (truth != 255)
+    if not objects.any():
+        return
+    axes.contour(objects.numpy(), levels=[0.5], colors="black", linewidths=1.8)
+    axes.contour(objects.numpy(), levels=[0.5], colors="white", linewidths=0.8)
+    hidden = objects & (saliency < SALIENT)
+    kind, counted = ("non-salient", hidden) if hidden.any() else ("objects", objects)
+    missed = (labels == 0)[counted].float().mean().item()
+    axes.set_xlabel(f"{kind}: {100 * missed:.0f} % missed", fontsize=9)
+
+
+def draw_legend(
+    figure: Figure, free: Sequence[Axes], maps: Sequence[Tensor], names: Sequence[str]
+) -> None:
+    """The labels that are in `maps`: in the free panel, or below all panels if none is free."""
+    found = torch.cat([labels.flatten() for labels in maps]).unique().tolist()
+    handles = [Patch(color=COLORS[i] / 255, label=names[i]) for i in found if i < len(names)]
+    handles += [Patch(**IGNORED, label="ignored")] if 255 in found else []
+    if free and len(handles) < 9:
+        legend = free[0].legend(handles=handles, loc="center", frameon=False)
+    else:
+        columns = min(len(handles), 6)
+        legend = figure.legend(
+            handles=handles, loc="outside lower center", ncols=columns, frameon=False
+        )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def picture(photo: Photo) -> Pixels:
@@ -120,3 +174,18 @@ def heat(image: Pixels, cams: CAMs, size: tuple[int, ...]) -> Pixels:
     weight = value.numpy()[..., None]
     mixed: Pixels = (gray * (1 - weight) + color * weight).astype(np.uint8)
     return mixed
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, in one step."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    write_bytes(path, buffer.getvalue())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file and its folder; a kill leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(data)
+    partial.replace(path)

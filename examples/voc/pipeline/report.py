@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
 from wsss_nonsalient.io import read_label
 
-from .figures import loss_figure, train_figure, val_figure
+from .figures import loss_figure, save, train_figure, val_figure, write_bytes
 from .photos import DataSet, Photo
 
-FIGURES = 6
+FIGURES = 6  # of each of the training and the validation pictures
 TITLES = {
     "initial": "initial label",
     "pom": "+ POM",
@@ -34,9 +37,18 @@ COLUMNS = {
     "right_non_salient": "non-salient right",
     "false_objects": "background called object",
 }
+NETWORKS = {
+    "classify": "classifier",
+    "integral": "integral attention",
+    "segmentation_1": "segmentation, round 1",
+    "segmentation_2": "segmentation, round 2",
+}
 NOTES = """In percent. *Strict* counts ignored pixels as wrong. *Missed*: object pixels that are
-called background; *non-salient*: where saliency is below 32 / 255. The first three rows are labels
-of the training pictures, the others predictions for the validation pictures."""
+called background; *non-salient*: where saliency is below 32 / 255. *Initial label*, *POM* and
+*NSRM* are labels of the training pictures (`labels/`), the other rows predictions for the
+validation pictures (`val/`)."""
+PANELS = """Below each label map: how many of the true object pixels outside the salient region are
+called background (of all object pixels, if none is outside). White outlines: the true objects."""
 
 
 def write_report(
@@ -56,24 +68,41 @@ def write_report(
         results: The content of `results.json`, and `seconds` of each stage.
     """
     scores = results["scores"]
-    parts = ["# Report", headline(scores), "## Scores", score_table(scores), NOTES]
+    parts = ["# Report", headline(scores)]
+    if scores:
+        parts += ["## Scores", score_table(scores), NOTES]
     losses = losses_of(out)
     if losses:
         save(loss_figure(losses), out / "figures" / "losses.png")
         parts += ["## Training", "![mean loss of each epoch](figures/losses.png)"]
-    if "nsrm" in scores:
-        parts += ["## Training pictures whose label changed most"]
-        parts += panels(
-            out, train, "labels/pom", "labels/nsrm", lambda photo: train_figure(out, photo, data)
-        )
-    if "segmentation_2" in scores:
-        parts += ["## Validation pictures whose prediction changed most"]
-        parts += panels(
-            out, val, "val/segmentation_1", "val/segmentation_2",
-            lambda photo: val_figure(out, photo, data),
-        )  # fmt: skip
-    parts += ["## IoU of each class", class_table(scores), "## Made by", provenance(results)]
-    (out / "report.md").write_text("\n\n".join(filter(None, parts)) + "\n", encoding="utf-8")
+    parts += evidence(out, data, train, val, scores)
+    if scores:
+        parts += ["## IoU of each class", class_table(scores)]
+    parts += ["## Made by", provenance(results)]
+    write_bytes(out / "report.md", ("\n\n".join(filter(None, parts)) + "\n").encode())
+
+
+def evidence(
+    out: Path,
+    data: DataSet,
+    train: Sequence[Photo],
+    val: Sequence[Photo],
+    scores: Collection[str],
+) -> list[str]:
+    """The pictures that each step changed most; half of the training pictures for either step."""
+    parts, shown = [], set[str]()
+    for before, after, count in (("initial", "pom", FIGURES // 2), ("pom", "nsrm", FIGURES)):
+        if before in scores and after in scores:
+            chosen = most_changed(out, train, f"labels/{before}", f"labels/{after}")
+            chosen = [own for own in chosen if own[1].key not in shown][: count - len(shown)]
+            shown |= {photo.key for _, photo in chosen}
+            parts += [f"## Training pictures that {after.upper()} changed most"]
+            parts += panels(out, "labels", chosen, lambda photo: train_figure(out, photo, data))
+    if "segmentation_1" in scores and "segmentation_2" in scores:
+        chosen = most_changed(out, val, "val/segmentation_1", "val/segmentation_2")
+        parts += ["## Validation pictures that the second round changed most"]
+        parts += panels(out, "val", chosen, lambda photo: val_figure(out, photo, data))
+    return [*parts[:1], PANELS, *parts[1:]] if parts else []
 
 
 def headline(scores: Mapping[str, Any]) -> str:
@@ -107,11 +136,10 @@ def score_table(scores: Mapping[str, Any]) -> str:
 
 def class_table(scores: Mapping[str, Any]) -> str:
     """One row a class, one column a step."""
-    if not scores:
-        return ""
     names = list(next(iter(scores.values()))["per_class_iou"])
     rows = [
-        [name, *(percent(own["per_class_iou"][name]) for own in scores.values())] for name in names
+        [escaped(name), *(percent(own["per_class_iou"][name]) for own in scores.values())]
+        for name in names
     ]
     return table(["", *(TITLES[step] for step in scores)], rows)
 
@@ -122,6 +150,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def escaped(name: str) -> str:
+    """A name without the characters that markdown takes for its own."""
+    return re.sub(r"([\\`*\[\]<>|]|\b_|_\b)", r"\\\1", name)
+
+
 def percent(value: float | None) -> str:
     """A fraction in percent, with one decimal."""
     return "-" if value is None else f"{100 * value:.1f}"
@@ -130,22 +163,26 @@ def percent(value: float | None) -> str:
 def losses_of(out: Path) -> dict[str, list[tuple[int, float]]]:
     """Loss of each network that is trained."""
     losses = {}
-    for name in ("classify", "integral", "segmentation_1", "segmentation_2"):
+    for name, title in NETWORKS.items():
         path = out / name / "done.json"
-        if path.is_file():
-            losses[name] = [tuple(point) for point in json.loads(path.read_text())["loss"]]
+        if path.is_file() and (points := json.loads(path.read_text())["loss"]):
+            losses[title] = [(step, loss) for step, loss in points]
     return losses
 
 
 def panels(
-    out: Path, photos: Sequence[Photo], before: str, after: str, draw: Callable[[Photo], Figure]
+    out: Path,
+    kind: str,
+    chosen: Sequence[tuple[float, Photo]],
+    draw: Callable[[Photo], Figure],
 ) -> list[str]:
-    """Draw the pictures with the largest share of pixels that changed between two folders."""
+    """Draw pictures, `figures/{kind}_ID.png`; returns the markdown of each."""
     lines = []
-    for change, photo in most_changed(out, photos, before, after):
-        path = f"figures/{Path(after).parts[0]}_{photo.key}.png"
+    for change, photo in chosen:
+        path = f"figures/{kind}_{photo.key}.png"
         save(draw(photo), out / path)
-        lines.append(f"{photo.key}: {percent(change)} % of the pixels\n\n![{photo.key}]({path})")
+        name = escaped(photo.key)
+        lines.append(f"{name}: {percent(change)} % of the pixels\n\n![{name}]({quote(path)})")
     return lines
 
 
@@ -154,16 +191,10 @@ def most_changed(
 ) -> list[tuple[float, Photo]]:
     """Pictures and shares of changed pixels, the largest first, the same in every run."""
     changes = []
-    for photo in photos:
+    for photo in tqdm(photos, desc=f"compare {after}", unit="picture"):
         old, new = (read_label(out / folder / f"{photo.key}.png") for folder in (before, after))
         changes.append((float((old != new).float().mean()), photo))
     return sorted(changes, key=lambda change: (-change[0], change[1].key))[:FIGURES]
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG."""
-    path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=90)
 
 
 def provenance(results: Mapping[str, Any]) -> str:
@@ -182,7 +213,8 @@ def provenance(results: Mapping[str, Any]) -> str:
         value = percent(results["classifier_map"])
         lines.append(f"- mean average precision of the classifier: {value} %")
     if results.get("seconds"):
-        rows = [[name, f"{own:.0f}"] for name, own in results["seconds"].items()]
+        seconds = {**results["seconds"], "all": sum(results["seconds"].values())}
+        rows = [[name, f"{own:.0f}"] for name, own in seconds.items()]
         lines.append("\n" + table(["stage", "seconds"], rows))
     config = json.dumps(results["config"], indent=2)
     lines.append(
