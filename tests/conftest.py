@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from .cli_folders import WRITERS, Folders
 from .voc_runs import options
 
 DATA = Path(__file__).parent / "data"
@@ -43,3 +44,8 @@ def small_run(
 
     out = tmp_path_factory.mktemp("voc") / "run"
     return out, run.main(options(small_data, out))
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    return Folders(tmp_path).write(*WRITERS)

@@ -92,7 +92,8 @@ def _tent(x: Array, y: Array) -> Array:
 
 
 def _flower(x: Array, y: Array) -> Array:
-    return np.hypot(x, y) - 0.92 - 0.25 * np.cos(5 * np.arctan2(y, x))
+    flower: Array = np.hypot(x, y) - 0.92 - 0.25 * np.cos(5 * np.arctan2(y, x))
+    return flower
 
 
 def _leaf(x: Array, y: Array) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,14 @@ from torch import Tensor
 
 from ..io import write_label
 from ..io._files import atomic_write
+from ._journal import journal, read_journal
 from ._run import Outcome, Task, outcomes, report_failures
 
 _RECORD = ".wsss-nonsalient.json"
+_JOURNAL = ".wsss-nonsalient.done"
 
-Step = Callable[[Task, bool], bool]
-"""Works on an image and writes its files if the flag says so; whether there was anything to do."""
+Step = Callable[[Task, bool], Sequence[str]]
+"""Works on an image and writes its files if the flag says so; returns the names of the files."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,10 @@ class Job:
     options: dict[str, object]  #: what the files depend on
     tasks: Sequence[Task]
     step: Step
-    outputs: Callable[[Task], Sequence[Path]]
-    """The files of an image; none where they are not known before it is worked on."""
+    outputs: Callable[[Task], Sequence[Path]] | None
+    """The files of an image; None if they are not known before it is worked on."""
+    old_outputs: Callable[[], Sequence[Path]] = list
+    """Where they are not known: files of these images that are there."""
 
 
 def fill(args: argparse.Namespace, job: Job) -> int:
@@ -41,16 +45,17 @@ def fill(args: argparse.Namespace, job: Job) -> int:
         The exit code.
     """
     todo = list(job.tasks)
-    if not args.dry_run:
+    step = functools.partial(_step, job.step, not args.dry_run)
+    if args.dry_run:
+        results = list(outcomes(step, todo, args))
+    else:
         args.out.mkdir(parents=True, exist_ok=True)
         _write_record(args.out, job)
         if args.overwrite:  # away with the old ones first, so that a killed run goes on from here
-            for task in job.tasks:
-                for path in job.outputs(task):
-                    path.unlink(missing_ok=True)
-        todo = [task for task in job.tasks if not _is_done(job.outputs(task))]
-    step = functools.partial(_step, job.step, not args.dry_run)
-    results: list[Outcome[bool]] = list(outcomes(step, todo, args))
+            for path in _old_outputs(args.out, job):
+                path.unlink(missing_ok=True)
+        todo = _undone(args.out, job)
+        results = _noted(args.out, job, outcomes(step, todo, args))
     failures = {result.image_id: result.error for result in results if result.error is not None}
     done, there = len(results) - len(failures), len(job.tasks) - len(todo)
     print(
@@ -62,8 +67,39 @@ def fill(args: argparse.Namespace, job: Job) -> int:
     return report_failures(failures, len(job.tasks))
 
 
-def _step(step: Step, write: bool, task: Task) -> bool:
+def _step(step: Step, write: bool, task: Task) -> Sequence[str]:
     return step(task, write)
+
+
+def _old_outputs(out: Path, job: Job) -> list[Path]:
+    if job.outputs is None:
+        return [out / _JOURNAL, *job.old_outputs()]
+    return [path for task in job.tasks for path in job.outputs(task)]
+
+
+def _undone(out: Path, job: Job) -> list[Task]:
+    """Images of which a file is missing."""
+    if job.outputs is not None:
+        outputs = job.outputs
+        return [t for t in job.tasks if not all(path.exists() for path in outputs(t))]
+    done = read_journal(out / _JOURNAL)
+    whole = {own for own, names in done.items() if all((out / name).exists() for name in names)}
+    return [task for task in job.tasks if task.image_id not in whole]
+
+
+def _noted(
+    out: Path, job: Job, results: Iterable[Outcome[Sequence[str]]]
+) -> list[Outcome[Sequence[str]]]:
+    """All results; where the files are not known beforehand, written down as they come."""
+    if job.outputs is not None:
+        return list(results)
+    noted: list[Outcome[Sequence[str]]] = []
+    with journal(out / _JOURNAL) as note:
+        for result in results:
+            if result.value is not None:
+                note(result.image_id, result.value)
+            noted.append(result)
+    return noted
 
 
 def label_paths(out: Path, task: Task) -> list[Path]:
@@ -73,17 +109,13 @@ def label_paths(out: Path, task: Task) -> list[Path]:
 
 def step_of_labels(
     make_label: Callable[[Task], Tensor], out: Path, task: Task, write: bool
-) -> bool:
+) -> Sequence[str]:
     """A step that makes a label map and writes it: 8 bits with colours, or 16 bits."""
     labels = make_label(task)
+    [path] = label_paths(out, task)
     if write:
-        [path] = label_paths(out, task)
         write_label(path, labels, palette="voc" if labels.dtype == torch.uint8 else None)
-    return True
-
-
-def _is_done(outputs: Sequence[Path]) -> bool:
-    return bool(outputs) and all(path.exists() for path in outputs)
+    return [path.name]
 
 
 def check_out(args: argparse.Namespace, job: Job) -> None:
@@ -118,10 +150,10 @@ def check_out(args: argparse.Namespace, job: Job) -> None:
 
 def _files_there(out: Path, job: Job) -> list[Path]:
     """Files that the job would take as its own, or might replace."""
-    known = [path for task in job.tasks for path in job.outputs(task)]
-    if not known and out.is_dir():
-        return sorted(path for path in out.iterdir() if not path.name.startswith("."))
-    return [path for path in known if path.exists()]
+    if job.outputs is None:
+        there = out.iterdir() if out.is_dir() else ()
+        return sorted(path for path in there if not path.name.startswith("."))
+    return [path for path in _old_outputs(out, job) if path.exists()]
 
 
 def _record(job: Job) -> str:

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -106,11 +107,16 @@ def _parallel(args: argparse.Namespace) -> Generator[Callable[..., Any], None, N
             yield run
     else:
         distributed = _module("distributed", "--dask")
+        lost = (distributed.KilledWorker, CancelledError, distributed.comm.CommClosedError)
         with (
             distributed.Client(args.dask, set_as_default=False) as client,
             joblib.parallel_config("dask", client=client, n_jobs=-1),
         ):
-            yield run
+            try:
+                yield run
+            except lost as error:
+                what = f"{type(error).__name__}: {error}"
+                raise BrokenExecutor(f"--dask: workers were lost: {what}") from error
 
 
 def _progress(results: Iterable[Value], total: int, args: argparse.Namespace) -> Iterable[Value]:

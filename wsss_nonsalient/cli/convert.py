@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .._values import to_list
 from ..io import CAM_FORMATS, cam_ids, list_ids, read_cams, read_image_labels, write_cams
+from ..io._nsrom import nsrom_classes, write_nsrom
 from . import options
 from ._cams import cam_format
 from ._outputs import Job, check_out, fill
@@ -28,7 +30,7 @@ Write CAM dumps of one codebase in the format of another.
 
 All but nsrom and npz are pickles; they are read without running anything that is in them.
 To 8 bits and to half precision values are rounded; everything else goes over as it is.
-A run that was killed goes on when it is started again, but nsrom dumps are all made anew.
+A run that was killed goes on when it is started again.
 """
 
 _EPILOG = """\
@@ -91,19 +93,30 @@ def prepare(args: argparse.Namespace) -> Callable[[], int]:
     tasks = [Task(image_id, classes.get(image_id, ())) for image_id in ids]
     settings = ConvertSettings(args.cams, source, args.to)
     step = functools.partial(_step, settings, args.out)
-    output = functools.partial(_outputs, args.out, args.to)
-    job = Job("convert", asdict(settings), tasks, step, output)
+    job = Job("convert", asdict(settings), tasks, step, *_outputs(args.out, args.to, ids))
     check_out(args, job)
     return functools.partial(fill, args, job)
 
 
-def _outputs(out: Path, to: str, task: Task) -> list[Path]:
-    if to == "nsrom":  # one file a class; which, only the dump knows
-        return []
-    return [out / f"{task.image_id}.{'npz' if to == 'npz' else 'npy'}"]
+def _outputs(
+    out: Path, to: str, ids: Collection[str]
+) -> tuple[Callable[[Task], list[Path]] | None, Callable[[], list[Path]]]:
+    """The files of an image; for nsrom, one a class, only the dump knows: those that are there."""
+    if to == "nsrom":
+        return None, functools.partial(_nsrom_files, out, frozenset(ids))
+    return functools.partial(_dump_path, out, "npz" if to == "npz" else "npy"), list
 
 
-def _step(settings: ConvertSettings, out: Path, task: Task, write: bool) -> bool:
+def _dump_path(out: Path, ending: str, task: Task) -> list[Path]:
+    return [out / f"{task.image_id}.{ending}"]
+
+
+def _nsrom_files(out: Path, ids: Collection[str]) -> list[Path]:
+    found = nsrom_classes(out).items()
+    return [out / f"{own}_{c}.png" for own, classes in found if own in ids for c in classes]
+
+
+def _step(settings: ConvertSettings, out: Path, task: Task, write: bool) -> list[str]:
     cams = read_cams(
         settings.cams,
         task.image_id,
@@ -112,6 +125,11 @@ def _step(settings: ConvertSettings, out: Path, task: Task, write: bool) -> bool
     )
     if settings.to == "wsol" and len(cams.classes) != 1:
         raise ValueError(f"wsol dumps hold one class an image, this one has {len(cams.classes)}")
+    if settings.to == "nsrom":
+        if write:  # files of an earlier run went before this one started
+            write_nsrom(out, task.image_id, cams)
+        return [f"{task.image_id}_{c}.png" for c in to_list(cams.classes)]
+    [path] = _dump_path(out, "npz" if settings.to == "npz" else "npy", task)
     if write:
         write_cams(out, task.image_id, cams, format=settings.to)
-    return True
+    return [path.name]

@@ -74,7 +74,7 @@ def read_nsrom(folder: Path, image_id: str) -> CAMs:
 
 
 def write_nsrom(folder: Path, image_id: str, cams: CAMs) -> None:
-    """Write a file a class, then remove those of classes that the image does not have."""
+    """Write a file a class; files of other classes stay, see :func:`remove_other_classes`."""
     if not len(cams.classes):
         raise ValueError("cams: expected a class at least, which nsrom needs to have a file")
     maps = cams.maps.detach().cpu()
@@ -89,5 +89,9 @@ def write_nsrom(folder: Path, image_id: str, cams: CAMs) -> None:
     for number, pixels in zip(to_list(cams.classes), maps.numpy(), strict=True):
         with atomic_write(image_file(folder, f"{image_id}_{number}", ".png")) as file:
             file.write(encode_png(np.asarray(pixels)))
+
+
+def remove_other_classes(folder: Path, image_id: str, cams: CAMs) -> None:
+    """Remove files of classes that the image does not have; lists the folder to find them."""
     for number in set(_listed(folder).get(image_id, ())) - set(to_list(cams.classes)):
         image_file(folder, f"{image_id}_{number}", ".png").unlink()

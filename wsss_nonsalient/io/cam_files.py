@@ -21,7 +21,7 @@ from ._files import (
     is_id,
     read_file,
 )
-from ._nsrom import nsrom_classes, read_nsrom, write_nsrom
+from ._nsrom import nsrom_classes, read_nsrom, remove_other_classes, write_nsrom
 from ._pickle_writer import object_npy
 from ._unpickle import load_npy, parse_npy
 from .cams import CAMs
@@ -121,6 +121,7 @@ def write_cams(
         raise TypeError(f"cams: expected CAMs, got {type(cams).__name__}")
     if name == "nsrom":
         write_nsrom(Path(folder), image_id, cams)
+        remove_other_classes(Path(folder), image_id, cams)
         return
     if name == "npz":
         data = npz_bytes(cams)

@@ -22,6 +22,7 @@ from .networks import MultiScaleInput, Network, build_segmentation_head, load_ne
 from .photos import Photo, read_image
 from .run_folder import Run, is_complete, stage
 from .trunks import build_trunk
+from .weights import load_named
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,14 @@ def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
     state, description = load_network(path)
     if description.get("kind") != "segmentation":
         raise ValueError(f"{path} is no checkpoint of a segmentation network")
+    missing = {"trunk", "head", "scales", "class_names", "input_size", "flip"} - description.keys()
+    if missing:
+        raise ValueError(f"{path}: its description lacks {', '.join(sorted(missing))}")
     trunk = build_trunk(**description["trunk"], weights="random")
     labels = len(description["class_names"]) + 1
     head = build_segmentation_head(trunk.out_channels, labels, **description["head"])
     network = Network(trunk, head)
-    network.load_state_dict(state)
+    load_named(network, state, source=str(path))
     return Segmenter(network.eval().to(device), description)
 
 
