@@ -180,10 +180,25 @@ def test_written_labels_read_the_same_everywhere(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torchvision hands over to TorchCodec
         assert torch.equal(decode.decode_image(decode.read_file(str(gray)))[0], every)
-    # OpenCV and torchvision give a palette's colours, which are VOC's.
+    # OpenCV gives a palette's colours, which are VOC's.
     colours = torch.tensor(list(VOC_PALETTE), dtype=torch.uint8).reshape(16, 16, 3)
     unchanged = cv2.imread(str(colour), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(unchanged[..., ::-1], colours.numpy())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        assert torch.equal(decode.decode_image(decode.read_file(str(colour)))[0], every)
+
+
+def test_imageio_reads_labels_if_told(tmp_path: Path) -> None:
+    imageio = pytest.importorskip("imageio.v3")
+    every = torch.arange(256, dtype=torch.uint8).reshape(16, 16)
+    write_label(tmp_path / "gray.png", every, palette=None)
+    write_label(tmp_path / "colour.png", every)
+    np.testing.assert_array_equal(imageio.imread(tmp_path / "gray.png"), every.numpy())
+    colours = np.frombuffer(VOC_PALETTE, dtype=np.uint8).reshape(16, 16, 3)
+    np.testing.assert_array_equal(imageio.imread(tmp_path / "colour.png"), colours)
+    indices = imageio.imread(tmp_path / "colour.png", mode="P")
+    np.testing.assert_array_equal(indices, every.numpy())
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])

@@ -57,7 +57,7 @@ def read_label(path: AnyPath) -> Tensor:
 def write_label(path: AnyPath, labels: Tensor, *, palette: Literal["voc"] | None = "voc") -> None:
     """Write a label map as a PNG file, in one step.
 
-    Pillow reads both kinds of file as the labels. OpenCV (``IMREAD_UNCHANGED`` too), torchvision
+    Pillow and torchvision read both kinds of file as the labels. OpenCV (``IMREAD_UNCHANGED`` too)
     and imageio turn every palette PNG into its colours; for them write ``palette=None``, or tell
     imageio ``mode="P"``.
 
