@@ -3,41 +3,40 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ._values import is_traced, to_list, unit_interval
+from ._values import to_list, unit_interval
+
+ClassMaps = list[tuple[int, Tensor]]  #: (class, (H, W) map) of the classes of one image, ascending
 
 
-class PresentMaps(NamedTuple):
-    """Maps of the present classes of N images, padded to the largest number K of them."""
+def class_maps(cam: Tensor, image_labels: Tensor, dtype: torch.dtype) -> list[ClassMaps]:
+    """Maps of the present classes of each image, without a copy: the cost does not depend on C.
 
-    maps: Tensor  #: (N, K, H, W) in [0, 1], 0 in the padding
-    classes: Tensor  #: (N, K) class of each map, ascending within an image
-    present: Tensor  #: (N, K) False in the padding
+    For a CPU: it reads ``image_labels``. Maps are detached, label functions run without autograd.
+    Floating-point maps come as ``dtype``; uint8 ones stay, but for a ``dtype`` of float64.
+    """
+    images = cam.detach().reshape(-1, *cam.shape[-3:])
+    found: list[ClassMaps] = [[] for _ in range(len(images))]
+    present = image_labels.reshape(-1, cam.shape[-3]) != 0
+    for image, c in to_list(present.nonzero()):
+        one = images[image, c]
+        if one.dtype != torch.uint8 or dtype == torch.float64:
+            one = unit_interval(one, dtype)
+        found[image].append((c, one.contiguous()))
+    return found
 
 
-def present_maps(cam: Tensor, image_labels: Tensor, dtype: torch.dtype) -> PresentMaps:
-    """Gather the present classes' maps of ``cam`` (*, C, H, W) as ``dtype`` in [0, 1].
+def masked_maps(cam: Tensor, image_labels: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """All maps (N, C, H, W) as ``dtype`` in [0, 1], 0 where a class is absent, and who is present.
 
-    The maps are detached: label functions run without autograd. On the CPU K is the largest number
-    of classes that an image has, so the cost does not depend on C. Elsewhere K = C: reading the
-    number from a GPU would synchronise, and a compiled graph has fixed shapes.
+    For a GPU, where reading the classes would synchronise, and for a compiled graph, whose shapes
+    are fixed.
     """
     num_images = math.prod(cam.shape[:-3])
     cam = cam.detach().reshape(num_images, *cam.shape[-3:])
     present = image_labels.reshape(num_images, cam.shape[1]) != 0
-    if is_traced() or cam.device.type != "cpu":
-        classes = torch.arange(cam.shape[1], device=cam.device).expand(num_images, -1)
-        maps = unit_interval(cam, dtype)
-    else:
-        counts = to_list(present.sum(dim=1))
-        classes = present.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
-        classes = classes[:, : max([1, *counts])]
-        present = present.gather(1, classes)
-        maps = unit_interval(cam[torch.arange(num_images)[:, None], classes], dtype)
-        if all(count == classes.shape[1] for count in counts):
-            return PresentMaps(maps, classes, present)
-    return PresentMaps(maps.masked_fill(~present[..., None, None], 0), classes, present)
+    maps = unit_interval(cam, dtype)
+    return maps.masked_fill(~present[..., None, None], 0), present

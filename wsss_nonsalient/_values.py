@@ -17,6 +17,8 @@ from torch import Tensor
 
 from ._checks import WIDE_UNSIGNED, check_bool
 
+Bounds = tuple[list[Tensor], list[Tensor]]  #: smallest and largest values of maps, each 0-d
+
 _value_checks: ContextVar[bool | None] = ContextVar("value_checks", default=None)
 
 
@@ -114,19 +116,27 @@ def finite(name: str, tensor: Tensor) -> Claim:
     return Claim(is_finite.all(), message)
 
 
-def in_unit_interval(name: str, image: Tensor) -> Claim:
-    """A floating-point image-like tensor in [0, 1], without NaN."""
+def in_unit_interval(name: str, *images: Tensor, bounds: Bounds | None = None) -> Claim:
+    """Floating-point image-like tensors in [0, 1], without NaN; uint8 ones are.
+
+    ``bounds`` are smallest and largest values of them that are known already (0-d, NaN if a value
+    is).
+    """
 
     def message() -> str:
-        wrong = float(image[~((image >= 0) & (image <= 1))][0])
+        wrong = next(w for i in images for w in to_list(i[~((i >= 0) & (i <= 1))][:1]))
         got = "NaN" if math.isnan(wrong) else f"{wrong:g}"
         hint = "; see normalize_cam" if name == "cam" else ""
         return f"{name}: expected values in [0, 1], got {got}{hint}"
 
-    if image.numel() == 0:
-        return Claim(torch.ones((), dtype=torch.bool, device=image.device), message)
-    low, high = image.aminmax()
-    return Claim((low >= 0) & (high <= 1), message)
+    if bounds is None:
+        checked = [i for i in images if i.is_floating_point() and i.numel()]
+        bounds = [i.amin() for i in checked], [i.amax() for i in checked]
+    if not bounds[0]:
+        device = images[0].device if images else None
+        return Claim(torch.ones((), dtype=torch.bool, device=device), message)
+    lowest, highest = (torch.stack(values) for values in bounds)
+    return Claim((lowest >= 0).all() & (highest <= 1).all(), message)
 
 
 def multi_hot(name: str, labels: Tensor) -> Claim:
@@ -141,12 +151,20 @@ def multi_hot(name: str, labels: Tensor) -> Claim:
 
 def in_label_range(name: str, labels: Tensor, num_classes: int, ignore_index: int) -> Claim:
     """Labels 0..num_classes or ``ignore_index``."""
-    valid = ((labels >= 0) & (labels <= num_classes)) | (labels == ignore_index)
+
+    def is_valid() -> Tensor:
+        return ((labels >= 0) & (labels <= num_classes)) | (labels == ignore_index)
 
     def message() -> str:
-        wrong = labels[~valid][0].item()
+        wrong = labels[~is_valid()][0].item()
         return (
             f"{name}: expected labels 0 to {num_classes} or {ignore_index} (ignored), got {wrong}"
         )
 
-    return Claim(valid.all(), message)
+    info = torch.iinfo(labels.dtype)
+    if labels.numel() == 0 or not info.min <= ignore_index <= info.max:
+        return Claim(is_valid().all(), message)
+    # a result of the labels' dtype is vectorised on a CPU, a bool one is not
+    counted = torch.ne(labels, ignore_index, out=torch.empty_like(labels))
+    lowest, highest = (labels * counted).aminmax()  # ignored pixels count as 0
+    return Claim((lowest >= 0) & (highest.to(torch.int64) <= num_classes), message)

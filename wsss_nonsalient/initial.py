@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from ._checks import Sizes, check_ignore_index, check_number, check_tensor
-from ._present import PresentMaps, present_maps
+from ._checks import WIDE_UNSIGNED, Sizes, check_ignore_index, check_number, check_tensor
+from ._masks import above, at_least, equals, greater, is_eager_cpu, is_set, replace
+from ._present import ClassMaps, class_maps, masked_maps
 from ._values import (
+    Bounds,
     compute_dtype,
     in_label_range,
     in_unit_interval,
@@ -84,48 +88,123 @@ def initial_labels(
     check_number("saliency_threshold", saliency_threshold, hint="; is it n / 255?")
     check_ignore_index(ignore_index, {"dtype": dtype}, sizes["C"])
 
-    precision = compute_dtype(cam, saliency)
-    present = present_maps(cam, image_labels, precision)
-    saliency = unit_interval(saliency.detach(), precision)
+    thresholds = _Thresholds(
+        fg_threshold, conflict_threshold, attention_threshold, saliency_threshold
+    )
+    salient = unit_interval(saliency.detach(), compute_dtype(cam, saliency)).reshape(
+        -1, *saliency.shape[-2:]
+    )
+    label = _label_images if is_eager_cpu(cam) else _label_batch
+    labels = label(cam, salient, image_labels, thresholds, ignore_index, dtype)
+    return labels.reshape(saliency.shape)
+
+
+class _Thresholds(NamedTuple):
+    fg: float
+    conflict: float
+    attention: float
+    saliency: float
+
+
+def _label_images(
+    cam: Tensor,
+    saliency: Tensor,
+    image_labels: Tensor,
+    thresholds: _Thresholds,
+    ignore_index: int,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Image by image and class by class, in few passes over little memory: for a CPU."""
+    images = class_maps(cam, image_labels, saliency.dtype)
+    native = torch.int64 if dtype in WIDE_UNSIGNED else dtype
+    narrow = torch.uint8 if cam.shape[-3] < 256 else native
+    labels = torch.empty(saliency.shape, dtype=dtype)
+    bounds: Bounds = ([], [])
+    for result, maps, salient in zip(labels, images, saliency, strict=True):
+        winner, ignored = _label_one(maps, salient, thresholds, narrow, bounds)
+        result.copy_(replace(winner.to(native), ignored, ignore_index))
     if reads_values(cam):
         verify(
             multi_hot("image_labels", image_labels),
-            in_unit_interval("cam", present.maps),
+            in_unit_interval("cam", *(one for maps in images for _, one in maps), bounds=bounds),
             in_unit_interval("saliency", saliency),
         )
-    labels = _initial_labels(
-        present,
-        saliency.reshape(-1, *saliency.shape[-2:]),
-        fg_threshold,
-        conflict_threshold,
-        attention_threshold,
-        saliency_threshold,
-        ignore_index,
-    )
-    return labels.reshape(saliency.shape).to(dtype)
+    return labels
 
 
-def _initial_labels(
-    present: PresentMaps,
+def _label_one(
+    maps: ClassMaps,
     saliency: Tensor,
-    fg_threshold: float,
-    conflict_threshold: float,
-    attention_threshold: float,
-    saliency_threshold: float,
-    ignore_index: int,
-) -> Tensor:
+    thresholds: _Thresholds,
+    dtype: torch.dtype,
+    bounds: Bounds,
+) -> tuple[Tensor, Tensor]:
+    """The winner of each pixel of an image, (H, W), and a mask of the pixels to ignore.
+
+    What the foreground threshold sets to 0 never changes which map is the strongest, so the maps
+    are compared as they are, and the strongest alone with the threshold. Bounds of the values are
+    taken while the maps are at hand.
+    """
     background = 1 - saliency
-    background = background.masked_fill(background < fg_threshold, 0)
-    maps = present.maps.masked_fill(present.maps < fg_threshold, 0)
+    winner = torch.zeros(saliency.shape, dtype=dtype)
+    unsure = at_least(saliency, thresholds.saliency)
+    if not maps:
+        return winner, unsure
+    sure = _above(background, thresholds.conflict, thresholds.fg)
+    conflict = torch.zeros_like(sure)
+    strongest = maps[0][1]
+    for c, one in maps:
+        if one is strongest:
+            winner = torch.full_like(winner, c + 1)
+        else:
+            winner = replace(winner, greater(one, strongest), c + 1)
+            strongest = torch.maximum(strongest, one)
+        also_sure = _above(one, thresholds.conflict, thresholds.fg)
+        conflict |= sure & also_sure
+        sure |= also_sure
+        if one.is_floating_point():
+            bounds[0].append(one.amin())
+    if strongest.is_floating_point():
+        bounds[1].append(strongest.amax())  # of all maps, and NaN if one has it
+    is_object = greater(unit_interval(strongest, saliency.dtype), background)
+    is_object &= at_least(strongest, thresholds.fg)
+    unsure |= _above(strongest, thresholds.attention, thresholds.fg)
+    return winner * is_object, conflict | (unsure & (is_object ^ 1))
+
+
+def _above(maps: Tensor, threshold: float, fg_threshold: float) -> Tensor:
+    """Where maps are above a threshold after values < fg_threshold became 0."""
+    mask = above(maps, threshold)
+    return mask if threshold >= fg_threshold else mask & at_least(maps, fg_threshold)
+
+
+def _label_batch(
+    cam: Tensor,
+    saliency: Tensor,
+    image_labels: Tensor,
+    thresholds: _Thresholds,
+    ignore_index: int,
+    dtype: torch.dtype,
+) -> Tensor:
+    """All images and classes in one go: for a GPU, and compiled."""
+    maps, _ = masked_maps(cam, image_labels, saliency.dtype)
+    if reads_values(cam):
+        verify(
+            multi_hot("image_labels", image_labels),
+            in_unit_interval("cam", maps),
+            in_unit_interval("saliency", saliency),
+        )
+    background = 1 - saliency
+    background = background.masked_fill(background < thresholds.fg, 0)
+    maps = maps.masked_fill(maps < thresholds.fg, 0)
 
     strongest, index = maps.max(dim=1)  # the first of equal maps, so the lowest class
-    winner = present.classes.gather(1, index.flatten(1)).view_as(index) + 1
-    labels = winner.masked_fill(strongest <= background, 0)
+    labels = (index + 1).masked_fill(strongest <= background, 0)
 
-    confident = (maps > conflict_threshold).sum(dim=1) + (background > conflict_threshold)
+    confident = (maps > thresholds.conflict).sum(dim=1) + (background > thresholds.conflict)
     labels = labels.masked_fill(confident >= 2, ignore_index)
-    unsure = (saliency >= saliency_threshold) | (strongest > attention_threshold)
-    return labels.masked_fill((labels == 0) & unsure, ignore_index)
+    unsure = (saliency >= thresholds.saliency) | (strongest > thresholds.attention)
+    return labels.masked_fill((labels == 0) & unsure, ignore_index).to(dtype)
 
 
 def ignore_sparse_labels(
@@ -169,7 +248,8 @@ def ignore_sparse_labels(
     if reads_values(labels):
         highest = torch.iinfo(native.dtype).max
         verify(in_label_range("labels", native, highest, ignore_index))
-    objects = ((native != 0) & (native != ignore_index)).sum(dim=(-2, -1), keepdim=True)
+    objects = is_set(native) & (equals(native, ignore_index) ^ 1)
+    objects = objects.sum(dim=(-2, -1), keepdim=True)
     num_pixels = labels.shape[-2] * labels.shape[-1]
     sparse = objects.to(torch.float64) / num_pixels < min_object_ratio
-    return native.masked_fill(sparse, ignore_index).to(labels.dtype)
+    return replace(native, sparse.to(torch.uint8), ignore_index).to(labels.dtype)

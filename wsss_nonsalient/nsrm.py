@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ._checks import Sizes, check_bool, check_ignore_index, check_integer, check_tensor
+from ._masks import equals, is_eager_cpu, is_set, replace
 from ._values import (
     in_label_range,
     in_unit_interval,
@@ -100,32 +101,37 @@ def nsrm_mask(
         verify(*claims)
     pseudo_labels = pseudo_labels.to(prediction.dtype)
 
-    void = None
+    void: int | Tensor = 0
     if restrict_to_image_labels:
         prediction, void = _drop_absent(prediction, pseudo_labels, image_labels, ignore_index)
-    is_object = (pseudo_labels != 0) & (pseudo_labels != ignore_index)
-    merged = torch.where((prediction == 0) & is_object, pseudo_labels, prediction)
-    mask = merged != 0 if void is None else (merged != 0) & ~void
+    is_complex = ((image_labels != 0).sum(dim=-1) >= min_classes).to(torch.uint8)[..., None, None]
+    if is_eager_cpu(prediction) and not is_complex.any():
+        return prediction.to(result_dtype, copy=True)
+    is_predicted = is_set(prediction)
+    is_ignored = equals(pseudo_labels, ignore_index)
+    fills = is_complex & (is_predicted ^ 1)
+    # a filled pixel was 0, so adding sets it
+    merged = prediction + pseudo_labels * (fills & (is_ignored ^ 1)).to(prediction.dtype)
+    mask = is_set(merged) & (void ^ 1)
     if saliency is not None:
-        mask = mask | (saliency != 0)
+        mask |= is_set(saliency)
+    becomes_ignored = is_complex & (dilate(mask, kernel_size) ^ 1)
     if keep_ignored:
-        stays_ignored = (prediction == 0) & (pseudo_labels == ignore_index)
-        merged = merged.masked_fill(stays_ignored, ignore_index)
-    masked = merged.masked_fill(~dilate(mask, kernel_size), ignore_index)
-    is_complex = (image_labels != 0).sum(dim=-1)[..., None, None] >= min_classes
-    return torch.where(is_complex, masked, prediction).to(result_dtype)
+        becomes_ignored |= fills & is_ignored
+    return replace(merged, becomes_ignored, ignore_index).to(result_dtype)
 
 
 def _drop_absent(
     prediction: Tensor, pseudo_labels: Tensor, image_labels: Tensor, ignore_index: int
 ) -> tuple[Tensor, Tensor]:
     """The prediction without classes that the image does not have, and where it became ignored."""
-    absent = functional.pad(image_labels == 0, (1, 0))  # channel 0 is the background
-    index = prediction.masked_fill(prediction == ignore_index, 0)
+    absent = functional.pad((image_labels == 0).to(torch.uint8), (1, 0))  # channel 0: background
+    index = replace(prediction, equals(prediction, ignore_index), 0)
     index = index.to(torch.int64).clamp(0, image_labels.shape[-1])
     is_absent = absent.gather(-1, index.flatten(-2)).view_as(prediction)
-    void = is_absent & ((pseudo_labels == 0) | (pseudo_labels == ignore_index))
-    return torch.where(is_absent, pseudo_labels, prediction).masked_fill(void, ignore_index), void
+    void = is_absent & ((is_set(pseudo_labels) ^ 1) | equals(pseudo_labels, ignore_index))
+    kept = replace(prediction, is_absent, pseudo_labels)
+    return replace(kept, void, ignore_index), void
 
 
 def dilate(mask: Tensor, kernel_size: int) -> Tensor:
@@ -155,23 +161,35 @@ def dilate(mask: Tensor, kernel_size: int) -> Tensor:
     """
     check_tensor("mask", mask, "* H W", "mask", Sizes())
     check_integer("kernel_size", kernel_size, minimum=1)
-    if kernel_size == 1:
+    if kernel_size == 1 or mask.numel() == 0:
         return mask.clone()
     values = mask.to(torch.uint8) if mask.dtype == torch.bool else mask
-    return _sliding_max(_sliding_max(values, kernel_size, -2), kernel_size, -1).to(mask.dtype)
-
-
-def _sliding_max(values: Tensor, window: int, dim: int) -> Tensor:
-    """Largest value in a window along an axis, by doubling: O(log window) operations."""
+    height, width = mask.shape[-2:]
+    (top, bottom), (left, right) = _reach(kernel_size, height), _reach(kernel_size, width)
+    padding = (left, right, top, bottom)
     lowest = torch.iinfo(values.dtype).min
-    before = min(window // 2, values.shape[dim])  # no further than to the other end
-    after = min((window - 1) // 2, values.shape[dim])
-    padding = (before, after) if dim == -1 else (0, 0, before, after)
-    values = functional.pad(values, padding, value=lowest)
-    window, width = before + after + 1, 1
+    padded = functional.pad(values.reshape(-1, height, width), padding, value=lowest)
+    image, row, _ = padded.stride()
+    flat = _sliding_max(padded.flatten(), top + bottom + 1, row)
+    flat = _sliding_max(flat, left + right + 1, 1)
+    dilated = flat.as_strided((padded.shape[0], height, width), (image, row, 1))
+    return dilated.reshape(mask.shape).to(mask.dtype).contiguous()
+
+
+def _reach(kernel_size: int, size: int) -> tuple[int, int]:
+    """How far a square looks up (or left) and down (or right), no further than a picture goes."""
+    return min(kernel_size // 2, size), min((kernel_size - 1) // 2, size)
+
+
+def _sliding_max(values: Tensor, window: int, stride: int) -> Tensor:
+    """Largest of ``window`` values that lie ``stride`` apart, by doubling: O(log window) passes.
+
+    ``values`` has one axis: rows follow each other, with padding between them that keeps a window
+    out of the next row's picture. One axis, since shorter ones are slower to step through.
+    """
+    width = 1
     while width < window:
         step = min(width, window - width)
-        length = values.shape[dim] - step
-        values = torch.maximum(values.narrow(dim, 0, length), values.narrow(dim, step, length))
+        values = torch.maximum(values[: -step * stride], values[step * stride :])
         width += step
     return values

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
 from ._checks import Sizes, check_choice, check_ignore_index, check_number, check_tensor
-from ._present import PresentMaps, present_maps
+from ._masks import above, equals, is_eager_cpu, is_set, replace
+from ._pom_thresholds import Quartile, batch_thresholds, map_threshold
+from ._present import ClassMaps, class_maps, masked_maps
 from ._values import (
+    Bounds,
     compute_dtype,
     in_label_range,
     in_unit_interval,
-    is_traced,
     multi_hot,
     native_integers,
     reads_values,
     verify,
 )
 
-Quartile = Literal["linear", "nested-median"]
 _QUARTILES: tuple[Quartile, ...] = ("linear", "nested-median")
 
 
@@ -76,10 +75,17 @@ def pom_thresholds(
         >>> pom_thresholds(cam, labels, torch.tensor([1, 1]))
         tensor([0.5000, 0.6500])
     """
-    present = _checked(cam, labels, image_labels, bg_threshold, quartile, ignore_index)
-    thresholds = _thresholds(present, _flat(labels), bg_threshold, quartile)
-    scattered = thresholds.new_full((thresholds.shape[0], cam.shape[-3]), torch.inf)
-    return scattered.scatter(1, present.classes, thresholds).reshape(image_labels.shape)
+    _check(cam, labels, image_labels, bg_threshold, quartile, ignore_index)
+    if is_eager_cpu(cam):
+        images, flat = _images(cam, labels, image_labels)
+        found = torch.full((len(images), cam.shape[-3]), torch.inf, dtype=compute_dtype(cam))
+        for row, maps, one in zip(found, images, flat, strict=True):
+            for c, one_map in maps:
+                row[c] = map_threshold(one_map, equals(one, c + 1), bg_threshold, quartile)
+        _verify(cam, flat, image_labels, ignore_index, images)
+    else:
+        _, _, found = _batch(cam, labels, image_labels, bg_threshold, quartile, ignore_index)
+    return found.reshape(image_labels.shape)
 
 
 def pom_refine(
@@ -126,21 +132,35 @@ def pom_refine(
         >>> pom_refine(torch.tensor([[0, 1, 1, 0]]), cam, torch.tensor([1]))
         tensor([[  0,   1,   1, 255]])
     """
-    present = _checked(cam, labels, image_labels, bg_threshold, quartile, ignore_index)
-    flat = _flat(labels)
-    thresholds = _thresholds(present, flat, bg_threshold, quartile)
-    mined = (present.maps > thresholds[..., None, None]).any(dim=1) & (flat == 0)
-    return flat.masked_fill(mined, ignore_index).reshape(labels.shape).to(labels.dtype)
+    _check(cam, labels, image_labels, bg_threshold, quartile, ignore_index)
+    if not is_eager_cpu(cam):
+        maps, flat, found = _batch(cam, labels, image_labels, bg_threshold, quartile, ignore_index)
+        mined = (maps > found[..., None, None]).any(dim=1) & (flat == 0)
+        return flat.masked_fill(mined, ignore_index).reshape(labels.shape).to(labels.dtype)
+    images, flat = _images(cam, labels, image_labels)
+    refined = torch.empty_like(flat)
+    bounds: Bounds = ([], [])
+    for result, maps, one in zip(refined, images, flat, strict=True):
+        believed = torch.zeros_like(one, dtype=torch.uint8)
+        for c, one_map in maps:
+            threshold = map_threshold(one_map, equals(one, c + 1), bg_threshold, quartile)
+            believed |= above(one_map, threshold)
+            if one_map.is_floating_point():  # bounds are taken while the map is at hand
+                bounds[0].append(one_map.amin())
+                bounds[1].append(one_map.amax())
+        result.copy_(replace(one, believed & (is_set(one) ^ 1), ignore_index))
+    _verify(cam, flat, image_labels, ignore_index, images, bounds)
+    return refined.reshape(labels.shape).to(labels.dtype)
 
 
-def _checked(
+def _check(
     cam: Tensor,
     labels: Tensor,
     image_labels: Tensor,
     bg_threshold: float,
     quartile: Quartile,
     ignore_index: int,
-) -> PresentMaps:
+) -> None:
     sizes = Sizes()
     check_tensor("cam", cam, "* C H W", "image", sizes)
     check_tensor("labels", labels, "* H W", "label", sizes)
@@ -148,56 +168,46 @@ def _checked(
     check_number("bg_threshold", bg_threshold)
     check_choice("quartile", quartile, _QUARTILES)
     check_ignore_index(ignore_index, {"labels": labels.dtype}, sizes["C"])
-    present = present_maps(cam, image_labels, compute_dtype(cam))
+
+
+def _images(cam: Tensor, labels: Tensor, image_labels: Tensor) -> tuple[list[ClassMaps], Tensor]:
+    """Maps of the present classes of each image, and the labels (N, H, W): for a CPU."""
+    flat = native_integers(labels).reshape(-1, *labels.shape[-2:])
+    return class_maps(cam, image_labels, compute_dtype(cam)), flat
+
+
+def _verify(
+    cam: Tensor,
+    flat: Tensor,
+    image_labels: Tensor,
+    ignore_index: int,
+    images: list[ClassMaps],
+    bounds: Bounds | None = None,
+) -> None:
+    if reads_values(cam):
+        maps = (one for image in images for _, one in image)
+        verify(
+            multi_hot("image_labels", image_labels),
+            in_label_range("labels", flat, cam.shape[-3], ignore_index),
+            in_unit_interval("cam", *maps, bounds=bounds),
+        )
+
+
+def _batch(
+    cam: Tensor,
+    labels: Tensor,
+    image_labels: Tensor,
+    bg_threshold: float,
+    quartile: Quartile,
+    ignore_index: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Maps (N, C, H, W), labels (N, H, W) and thresholds (N, C): for a GPU, and compiled."""
+    flat = native_integers(labels).reshape(-1, *labels.shape[-2:])
+    maps, present = masked_maps(cam, image_labels, compute_dtype(cam))
     if reads_values(cam):
         verify(
             multi_hot("image_labels", image_labels),
-            in_label_range("labels", native_integers(labels), sizes["C"], ignore_index),
-            in_unit_interval("cam", present.maps),
+            in_label_range("labels", flat, cam.shape[-3], ignore_index),
+            in_unit_interval("cam", maps),
         )
-    return present
-
-
-def _flat(labels: Tensor) -> Tensor:
-    return native_integers(labels).reshape(-1, *labels.shape[-2:])
-
-
-def _thresholds(
-    present: PresentMaps, labels: Tensor, bg_threshold: float, quartile: Quartile
-) -> Tensor:
-    """(N, K) thresholds of the present classes; +inf in the padding."""
-    values = present.maps.flatten(2)
-    labelled = labels.flatten(1)[:, None] == present.classes[..., None] + 1
-    has_median = (labelled & (values != 0)).any(dim=2) & present.present
-    medians = _median(values, labelled)
-    needs_quartile = present.present & ~has_median
-    if not is_traced() and values.device.type == "cpu" and not needs_quartile.any():
-        quartiles = medians
-    elif quartile == "linear":
-        quartiles = _upper_quartile(values, values > bg_threshold)
-    else:
-        above = values > bg_threshold
-        quartiles = _median(values, above & (values > _median(values, above)[..., None]))
-    thresholds = torch.where(has_median, medians, quartiles)
-    return thresholds.masked_fill(~present.present, torch.inf)
-
-
-def _median(values: Tensor, member: Tensor) -> Tensor:
-    """Median over the members of the last axis, the mean of the middle two; +inf without any."""
-    count = member.sum(dim=-1)
-    lower = values.masked_fill(~member, torch.nan).nanmedian(dim=-1).values
-    not_above = (member & (values <= lower[..., None])).sum(dim=-1)
-    next_above = values.masked_fill(~(member & (values > lower[..., None])), torch.inf).amin(dim=-1)
-    upper = torch.where(2 * not_above > count, lower, next_above)
-    return ((lower + upper) / 2).masked_fill(count == 0, torch.inf)
-
-
-def _upper_quartile(values: Tensor, member: Tensor) -> Tensor:
-    """75th percentile, linearly interpolated, over the members of the last axis; +inf without."""
-    count = member.sum(dim=-1, keepdim=True)
-    ordered = values.masked_fill(~member, torch.inf).sort(dim=-1).values
-    rank = 3 * (count - 1).clamp(min=0)  # in quarters, so that it is exact
-    below = ordered.gather(-1, rank // 4)
-    above = ordered.gather(-1, (rank // 4 + 1).minimum((count - 1).clamp(min=0)))
-    quartile = below.lerp(above, (rank % 4).to(values.dtype) / 4)
-    return quartile.masked_fill(count == 0, torch.inf).squeeze(-1)
+    return maps, flat, batch_thresholds(maps, present, flat, bg_threshold, quartile)
