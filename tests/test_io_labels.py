@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from io import BytesIO
 from pathlib import Path
 
@@ -159,46 +158,6 @@ def test_voc_colours() -> None:
     known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 4: (0, 0, 128)}
     known |= {8: (64, 0, 0), 15: (192, 128, 128), 20: (0, 64, 128), 255: (224, 224, 192)}
     assert {label: colours[label] for label in known} == known
-
-
-def test_written_labels_read_the_same_everywhere(tmp_path: Path) -> None:
-    cv2 = pytest.importorskip("cv2")
-    decode = pytest.importorskip("torchvision.io")
-    every = torch.arange(256, dtype=torch.uint8).reshape(16, 16)
-    gray, colour = tmp_path / "gray.png", tmp_path / "colour.png"
-    write_label(gray, every, palette=None)
-    write_label(colour, every)
-    for path in (gray, colour):
-        assert torch.equal(read_label(path), every)
-        with Image.open(path) as image:
-            np.testing.assert_array_equal(np.asarray(image), every.numpy())
-            assert image.mode == ("L" if path == gray else "P")
-    with Image.open(colour) as image:
-        assert bytes(image.getpalette() or ()) == VOC_PALETTE
-    unchanged = cv2.imread(str(gray), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_array_equal(unchanged, every.numpy())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # torchvision hands over to TorchCodec
-        assert torch.equal(decode.decode_image(decode.read_file(str(gray)))[0], every)
-    # OpenCV gives a palette's colours, which are VOC's.
-    colours = torch.tensor(list(VOC_PALETTE), dtype=torch.uint8).reshape(16, 16, 3)
-    unchanged = cv2.imread(str(colour), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_array_equal(unchanged[..., ::-1], colours.numpy())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        assert torch.equal(decode.decode_image(decode.read_file(str(colour)))[0], every)
-
-
-def test_imageio_reads_labels_if_told(tmp_path: Path) -> None:
-    imageio = pytest.importorskip("imageio.v3")
-    every = torch.arange(256, dtype=torch.uint8).reshape(16, 16)
-    write_label(tmp_path / "gray.png", every, palette=None)
-    write_label(tmp_path / "colour.png", every)
-    np.testing.assert_array_equal(imageio.imread(tmp_path / "gray.png"), every.numpy())
-    colours = np.frombuffer(VOC_PALETTE, dtype=np.uint8).reshape(16, 16, 3)
-    np.testing.assert_array_equal(imageio.imread(tmp_path / "colour.png"), colours)
-    indices = imageio.imread(tmp_path / "colour.png", mode="P")
-    np.testing.assert_array_equal(indices, every.numpy())
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])

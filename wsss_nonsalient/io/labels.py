@@ -59,7 +59,7 @@ def write_label(path: AnyPath, labels: Tensor, *, palette: Literal["voc"] | None
 
     Pillow and torchvision read both kinds of file as the labels. OpenCV (``IMREAD_UNCHANGED`` too)
     and imageio turn every palette PNG into its colours; for them write ``palette=None``, or tell
-    imageio ``mode="P"``.
+    imageio ``mode="P"``; ``docs/label_png.md`` has the table.
 
     Args:
         path: The file, which is replaced.
