@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo quickstart test coverage lint format clean
+.PHONY: help bench demo quickstart test coverage lint format clean
 
 help:
 	@echo "make demo      the whole method on a small procedural data set: runs/demo/report.md"
 	@echo "make quickstart  the labels of one picture: a table and quickstart.png"
 	@echo "make test      the test suite"
 	@echo "make coverage  the test suite, with the branch coverage of the package"
+	@echo "make bench     times and peak memory against what people use: runs/bench/bench.md"
 	@echo "make lint      ruff, mypy, pyright"
 	@echo "make format    ruff format and its safe fixes"
 
@@ -24,6 +25,9 @@ test: $(VENV)/test.done
 
 coverage: $(VENV)/test.done
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=95
+
+bench: $(VENV)/bench.done
+	$(BIN)/python benchmarks/run.py
 
 lint: $(VENV)/lint.done
 	$(BIN)/ruff format --check .

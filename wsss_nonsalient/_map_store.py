@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ._values import compute_dtype, to_list, value_checks
-from .cam import normalize_cam, resize_cam
+from .cam import resize_cam
 
 
 class MapStore:
@@ -60,7 +60,9 @@ class MapStore:
 
     def _accumulate(self, rows: list[int], maps: Tensor) -> None:
         if len(set(rows)) == len(rows):
-            self._maps[rows] = torch.maximum(self._maps[rows], maps)
+            index = torch.tensor(rows)
+            larger = torch.maximum(self._maps.index_select(0, index), maps)
+            self._maps.index_copy_(0, index, larger)
             return
         for row, one_map in zip(rows, maps, strict=True):
             self._maps[row] = torch.maximum(self._maps[row], one_map)
@@ -84,16 +86,26 @@ def storable_maps(
     """Raw maps of (image, class) pairs, normalised, resized to ``size`` and in their storage."""
     if not pairs:
         return torch.empty(0, *cams.shape[2:], dtype=dtype)
-    images, classes = torch.tensor(pairs, device=cams.device).unbind(1)
-    selected = cams.detach()[images, classes].to(compute_dtype(cams))
-    is_finite = to_list(selected.isfinite().flatten(1).all(dim=1))
+    selected = _selected(cams.detach(), pairs).to(compute_dtype(cams))
+    flat = selected.flatten(1)
+    lowest, highest = flat.amin(dim=1), flat.amax(dim=1)  # NaN goes through
+    is_finite = to_list(lowest.isfinite() & highest.isfinite())
     if not all(is_finite):
         key = keys[pairs[is_finite.index(False)][0]]
         raise ValueError(f"cams: expected finite values, got NaN or infinity in {key!r}")
-    with value_checks(False):
-        maps = normalize_cam(selected)
-        if size is not None:
+    # normalize_cam, with the largest values at hand
+    maps = selected.clamp(min=0).div_(torch.where(highest > 0, highest, 1)[:, None, None])
+    if size is not None:
+        with value_checks(False):
             maps = resize_cam(maps, size)
     if dtype == torch.uint8:
-        maps = (maps * 255).round()
+        maps = (maps * 255).round_().to(torch.int16)  # a step that makes the next one fast on a CPU
     return maps.to(dtype).cpu()
+
+
+def _selected(cams: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
+    """A copy of the maps of (image, class) pairs."""
+    images, classes = torch.tensor(pairs, device=cams.device).unbind(1)
+    if not cams.is_contiguous():
+        return cams[images, classes]
+    return cams.flatten(0, 1).index_select(0, images * cams.shape[1] + classes)

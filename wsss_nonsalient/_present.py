@@ -21,7 +21,8 @@ def class_maps(cam: Tensor, image_labels: Tensor, dtype: torch.dtype) -> list[Cl
     images = cam.detach().reshape(-1, *cam.shape[-3:])
     found: list[ClassMaps] = [[] for _ in range(len(images))]
     present = image_labels.reshape(-1, cam.shape[-3]) != 0
-    for image, c in to_list(present.nonzero()):
+    pairs: list[tuple[int, int]] = to_list(present.nonzero())
+    for image, c in pairs:
         one = images[image, c]
         if one.dtype != torch.uint8 or dtype == torch.float64:
             one = unit_interval(one, dtype)

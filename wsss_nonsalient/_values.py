@@ -152,18 +152,19 @@ def multi_hot(name: str, labels: Tensor) -> Claim:
 def in_label_range(name: str, labels: Tensor, num_classes: int, ignore_index: int) -> Claim:
     """Labels 0..num_classes or ``ignore_index``."""
 
-    def is_valid() -> Tensor:
-        return ((labels >= 0) & (labels <= num_classes)) | (labels == ignore_index)
-
     def message() -> str:
-        wrong = labels[~is_valid()][0].item()
+        wide = labels.to(torch.int64)
+        valid = ((wide >= 0) & (wide <= num_classes)) | (wide == ignore_index)
+        wrong = wide[~valid][0].item()
         return (
             f"{name}: expected labels 0 to {num_classes} or {ignore_index} (ignored), got {wrong}"
         )
 
     info = torch.iinfo(labels.dtype)
-    if labels.numel() == 0 or not info.min <= ignore_index <= info.max:
-        return Claim(is_valid().all(), message)
+    if not info.min <= ignore_index <= info.max:
+        labels = labels.to(torch.int64)  # a narrower one would wrap what it is compared with
+    if labels.numel() == 0:
+        return Claim(torch.ones((), dtype=torch.bool, device=labels.device), message)
     # a result of the labels' dtype is vectorised on a CPU, a bool one is not
     counted = torch.ne(labels, ignore_index, out=torch.empty_like(labels))
     lowest, highest = (labels * counted).aminmax()  # ignored pixels count as 0

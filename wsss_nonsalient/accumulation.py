@@ -158,13 +158,7 @@ class OACAMAccumulator:
         verify(multi_hot("image_labels", image_labels), finite("logits", logits))
         likely = present & (logits.sigmoid() >= self.min_probability)
         missing = self.missing(keys, present) if force_missing else torch.zeros_like(likely)
-        pairs: list[tuple[int, int]] = []
-        stored: set[tuple[str, int]] = set()
-        candidates: list[tuple[int, int]] = to_list((likely | missing).nonzero())
-        for image, c in candidates:
-            if likely[image, c] or (keys[image], c) not in stored:  # a key may come twice
-                pairs.append((image, c))
-                stored.add((keys[image], c))
+        pairs = self._pairs(keys, likely, likely | missing)
         owners = [(keys[image], c) for image, c in pairs]
         self._store.maximum(
             keys, owners, storable_maps(cams, pairs, keys, self._resized_to, self.dtype)
@@ -343,6 +337,19 @@ class OACAMAccumulator:
         """
         self.load_state_dict(read_state(path))
         return self
+
+    @staticmethod
+    def _pairs(keys: list[str], likely: Tensor, candidates: Tensor) -> list[tuple[int, int]]:
+        """(image, class) of the maps to store: the likely ones, and the others once a key."""
+        pairs: list[tuple[int, int]] = []
+        stored: set[tuple[str, int]] = set()
+        is_likely: list[list[bool]] = to_list(likely)
+        found: list[tuple[int, int]] = to_list(candidates.nonzero())
+        for image, c in found:
+            if is_likely[image][c] or (keys[image], c) not in stored:  # a key may come twice
+                pairs.append((image, c))
+                stored.add((keys[image], c))
+        return pairs
 
     def _empty(self) -> OACAMAccumulator:
         return OACAMAccumulator(

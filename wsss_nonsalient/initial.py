@@ -249,7 +249,7 @@ def ignore_sparse_labels(
         highest = torch.iinfo(native.dtype).max
         verify(in_label_range("labels", native, highest, ignore_index))
     objects = is_set(native) & (equals(native, ignore_index) ^ 1)
-    objects = objects.sum(dim=(-2, -1), keepdim=True)
+    objects = objects.sum(dim=(-2, -1), keepdim=True, dtype=torch.int32)
     num_pixels = labels.shape[-2] * labels.shape[-1]
     sparse = objects.to(torch.float64) / num_pixels < min_object_ratio
     return replace(native, sparse.to(torch.uint8), ignore_index).to(labels.dtype)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ._checks import Sizes, check_ignore_index, check_integer, check_tensor
-from ._values import in_label_range, reads_values, verify
+from ._masks import equals, is_set, replace
+from ._values import in_label_range, native_integers, reads_values, verify
 
 
 class SegmentationResults(NamedTuple):
@@ -87,24 +88,29 @@ class SegmentationScore:
         check_tensor("target", target, "* H W", "label", sizes)
         if region is not None:
             check_tensor("region", region, "* H W", "bool", sizes)
-        prediction = prediction.to(
-            torch.int64
-        )  # narrower ones may not hold what they're checked for
-        target = target.to(torch.int64)
+        prediction, target = native_integers(prediction), native_integers(target)
+        highest = self.num_classes - 1
         if reads_values(target):
             verify(
-                in_label_range("prediction", prediction, self.num_classes - 1, self.ignore_index),
-                in_label_range("target", target, self.num_classes - 1, self.ignore_index),
+                in_label_range("prediction", prediction, highest, self.ignore_index),
+                in_label_range("target", target, highest, self.ignore_index),
             )
-        counted = target != self.ignore_index
+        # ignored pixels get a row, or a column, of their own, so that all are counted in one go
+        side = self.num_classes + 1
+        dtype = torch.int16 if side * side < 2**15 else torch.int64
+        row = self._numbered(target, dtype)
         if region is not None:
-            counted = counted & region
-        columns = self.num_classes + 1
-        predicted = prediction[counted]
-        predicted[predicted == self.ignore_index] = self.num_classes
-        cell = target[counted] * columns + predicted
-        counts = torch.bincount(cell, minlength=self.num_classes * columns)
-        self.confusion = self.confusion + counts.view_as(self.confusion).cpu()
+            row = replace(row, is_set(region) ^ 1, self.num_classes)
+        cells = row.mul_(side).add_(self._numbered(prediction, dtype))
+        counts = torch.bincount(cells.flatten(), minlength=side * side).cpu()
+        self.confusion = self.confusion + counts.view(side, side)[:-1]
+
+    def _numbered(self, labels: Tensor, dtype: torch.dtype) -> Tensor:
+        """A copy of the labels with ``num_classes`` in place of ``ignore_index``."""
+        ignored = equals(labels, self.ignore_index)
+        if torch.iinfo(labels.dtype).max >= self.num_classes:
+            return replace(labels, ignored, self.num_classes).to(dtype, copy=True)
+        return replace(labels.to(dtype, copy=True), ignored, self.num_classes)
 
     def compute(self) -> SegmentationResults:
         """Scores of all pixels counted so far.

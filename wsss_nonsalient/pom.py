@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ._checks import Sizes, check_choice, check_ignore_index, check_number, check_tensor
 from ._masks import above, equals, is_eager_cpu, is_set, replace
-from ._pom_thresholds import Quartile, batch_thresholds, map_threshold
+from ._pom_thresholds import Quartile as Quartile
+from ._pom_thresholds import batch_thresholds, map_threshold
 from ._present import ClassMaps, class_maps, masked_maps
 from ._values import (
     Bounds,
@@ -134,8 +135,10 @@ def pom_refine(
     """
     _check(cam, labels, image_labels, bg_threshold, quartile, ignore_index)
     if not is_eager_cpu(cam):
-        maps, flat, found = _batch(cam, labels, image_labels, bg_threshold, quartile, ignore_index)
-        mined = (maps > found[..., None, None]).any(dim=1) & (flat == 0)
+        all_maps, flat, found = _batch(
+            cam, labels, image_labels, bg_threshold, quartile, ignore_index
+        )
+        mined = (all_maps > found[..., None, None]).any(dim=1) & (flat == 0)
         return flat.masked_fill(mined, ignore_index).reshape(labels.shape).to(labels.dtype)
     images, flat = _images(cam, labels, image_labels)
     refined = torch.empty_like(flat)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -131,18 +133,64 @@ class GlobalReasoningUnit(nn.Module):
                 f"batch norm, got shape {tuple(x.shape)}; use a larger batch or map, or eval()"
             )
         with torch.autocast(x.device.type, enabled=False):
-            reasoned: Tensor = self._reason(x.to(self.conv_proj.weight.dtype))
-        return x + reasoned.to(x.dtype)
+            return self._reason(x, x.to(self.conv_proj.weight.dtype))
 
-    def _reason(self, x: Tensor) -> Tensor:
+    def _reason(self, residual: Tensor, x: Tensor) -> Tensor:
         positions = x.flatten(2)
-        projection = functional.conv1d(
-            positions, self.conv_proj.weight.flatten(2), self.conv_proj.bias
-        )
+        num_images = x.shape[0]
+        weight = self.conv_proj.weight.flatten(1).expand(num_images, -1, -1)
+        if self.conv_proj.bias is None:
+            projection = torch.bmm(weight, positions)
+        else:
+            projection = torch.baddbmm(self.conv_proj.bias[:, None], weight, positions)
         nodes = self.gcn(self._nodes(positions, projection))
         extended = torch.matmul(self.conv_extend.weight.flatten(1), nodes)
-        blocked: Tensor = self.blocker(torch.matmul(extended, projection).view_as(x))
-        return blocked
+        if x.numel() == 0 or not self._folds():
+            blocked: Tensor = self.blocker(torch.bmm(extended, projection).view_as(x))
+            return residual + blocked.to(residual.dtype)
+        scale, shift = self._scale_and_shift(extended, projection)
+        # the shift is the weight of one more node, whose projection is 1 everywhere
+        extended = torch.cat(
+            (extended * scale[:, None], shift.expand(num_images, -1)[..., None]), 2
+        )
+        projection = functional.pad(projection, (0, 0, 0, 1), value=1.0)
+        if torch.promote_types(residual.dtype, x.dtype) == x.dtype:
+            added = torch.baddbmm(positions, extended, projection).view_as(x)
+            return added.to(residual.dtype)
+        return residual + torch.bmm(extended, projection).view_as(x).to(residual.dtype)
+
+    def _folds(self) -> bool:
+        """Whether the batch norm is a plain one, without hooks, to be computed by a scale."""
+        norm = self.blocker
+        plain = type(norm) is _BATCH_NORMS[self.dims] and norm.affine and norm.momentum is not None
+        module: Any = norm
+        return plain and not module._forward_hooks and not module._forward_pre_hooks
+
+    def _scale_and_shift(self, extended: Tensor, projection: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch norm of :math:`E P` as a scale and a shift of its channels.
+
+        Mean and variance of a batch are those of the projection, seen through E: no map of C
+        channels is made for them, or kept for the backward pass.
+        """
+        norm = self.blocker
+        mean, variance = norm.running_mean, norm.running_var
+        if norm.training or mean is None or variance is None:
+            mean, variance = _moments(extended, projection)
+            if norm.training:
+                self._track(
+                    mean.detach(), variance.detach(), extended.shape[0] * projection.shape[2]
+                )
+        scale = norm.weight * torch.rsqrt(variance + norm.eps)
+        return scale, norm.bias - mean * scale
+
+    def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """Let the batch norm's running statistics follow those of a batch."""
+        norm = self.blocker
+        if norm.running_mean is not None and norm.running_var is not None and norm.momentum:
+            norm.running_mean.lerp_(mean, norm.momentum)
+            norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
 
     def _nodes(self, positions: Tensor, projection: Tensor) -> Tensor:
         """(N, S, M) node states :math:`S P^T`, without the state map."""
@@ -160,6 +208,18 @@ class GlobalReasoningUnit(nn.Module):
             f"{self.in_channels}, {self.num_nodes}, state_channels={self.state_channels}, "
             f"dims={self.dims}, normalize={self.normalize}"
         )
+
+
+def _moments(extended: Tensor, projection: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance over images and positions of the channels of :math:`E P`."""
+    centre = projection.mean(dim=2, keepdim=True)
+    centred = projection - centre
+    covariance = torch.bmm(centred, centred.transpose(1, 2)) / projection.shape[2]
+    within = (torch.bmm(extended, covariance) * extended).sum(dim=2)
+    means = torch.bmm(extended, centre).squeeze(2)
+    mean = means.mean(dim=0)
+    between = (means - mean).square()
+    return mean, (within + between).mean(dim=0)
 
 
 GloRe = GlobalReasoningUnit
