@@ -15,7 +15,9 @@ import torch
 from PIL import Image
 
 from tests.reference import Array
+from wsss_nonsalient.io import CAMs
 
+ID = "2007_000032"
 HEIGHT, WIDTH = 5, 6
 CLASSES = (3, 7)
 DICT_FORMATS = ("psa", "psa-crf", "irn", "puzzlecam", "clip-es")
@@ -166,7 +168,7 @@ def annotation(*names: str, part: str | None = None) -> bytes:
     return f"<annotation><filename>a.jpg</filename>{objects}</annotation>".encode()
 
 
-def write_dumps(folder: Path, name: str, image_id: str = "2007_000032") -> Path:
+def write_dumps(folder: Path, name: str, image_id: str = ID) -> Path:
     """The dump of one image in a format, in a new folder."""
     folder.mkdir(exist_ok=True)
     if name == "nsrom":
@@ -180,3 +182,17 @@ def write_dumps(folder: Path, name: str, image_id: str = "2007_000032") -> Path:
     else:
         (folder / f"{image_id}.npy").write_bytes(object_npy(dumped(name)))
     return folder
+
+
+def save(folder: Path, data: bytes, image_id: str = ID, ending: str = ".npy") -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{image_id}{ending}"
+    path.write_bytes(data)
+    return path
+
+
+def assert_equal(cams: CAMs, classes: tuple[int, ...], maps: Any) -> None:
+    assert cams.classes.tolist() == list(classes)
+    np.testing.assert_array_equal(cams.maps.numpy(), maps)
+    assert cams.maps.is_contiguous()
+    cams.maps.add_(0)  # may be written to

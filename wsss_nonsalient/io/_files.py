@@ -54,6 +54,10 @@ def atomic_write(path: AnyPath) -> Generator[BinaryIO, None, None]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.filename == os.fspath(temporary):
+            error.filename = os.fspath(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

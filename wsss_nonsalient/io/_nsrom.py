@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from .._values import to_list
@@ -36,18 +36,23 @@ def _remembered(folder: str, changed: int) -> dict[str, tuple[int, ...]]:  # noq
 def _listed(folder: Path) -> dict[str, tuple[int, ...]]:
     classes: dict[str, list[int]] = {}
     for name in (path.name for path in folder.iterdir()):
-        if not name.endswith(".png") or not is_id(name):
-            continue
-        image_id, _, number = name.removesuffix(".png").rpartition("_")
-        if not number.isascii() or not number.isdigit() or str(int(number[:10])) != number:
-            raise ValueError(
-                f"{folder}: expected PNG files {{id}}_{{class}}.png with a class such as 7, "
-                f"got {shown(name)}"
-            )
-        if not is_id(image_id):
-            raise ValueError(f"{folder}: expected {{id}}_{{class}}.png, got {shown(name)}")
-        classes.setdefault(image_id, []).append(int(number))
+        if name.endswith(".png") and is_id(name):
+            image_id, number = image_and_class(name, folder)
+            classes.setdefault(image_id, []).append(number)
     return {image_id: tuple(sorted(numbers)) for image_id, numbers in classes.items()}
+
+
+def image_and_class(name: str, folder: Path) -> tuple[str, int]:
+    """What the name of a PNG file in a folder says."""
+    image_id, _, number = name.removesuffix(".png").rpartition("_")
+    if not number.isascii() or not number.isdigit() or str(int(number[:10])) != number:
+        raise ValueError(
+            f"{folder}: expected PNG files {{id}}_{{class}}.png with a class such as 7, "
+            f"got {shown(name)}"
+        )
+    if not is_id(image_id):
+        raise ValueError(f"{folder}: expected {{id}}_{{class}}.png, got {shown(name)}")
+    return image_id, int(number)
 
 
 def read_nsrom(folder: Path, image_id: str) -> CAMs:
@@ -73,10 +78,28 @@ def read_nsrom(folder: Path, image_id: str) -> CAMs:
     return make_cams(classes, maps, size)
 
 
-def write_nsrom(folder: Path, image_id: str, cams: CAMs) -> None:
-    """Write a file a class; files of other classes stay, see :func:`remove_other_classes`."""
+def write_nsrom(
+    folder: Path, image_id: str, cams: CAMs, replaces: Collection[int] | None = None
+) -> None:
+    """Write a file a class, in place of all that the image has; None looks for these.
+
+    Between the first file that goes and the last that comes, the image lacks one of its classes:
+    whoever reads it then, or after a kill, gets no mixture of old and new maps.
+    """
     if not len(cams.classes):
         raise ValueError("cams: expected a class at least, which nsrom needs to have a file")
+    pictures = dict(zip(to_list(cams.classes), map(encode_png, _levels(cams)), strict=True))
+    if replaces is None:
+        replaces = _listed(folder).get(image_id, ())
+    for number in sorted(replaces, key=lambda number: number not in pictures):
+        image_file(folder, f"{image_id}_{number}", ".png").unlink(missing_ok=True)
+    for number, picture in pictures.items():
+        with atomic_write(image_file(folder, f"{image_id}_{number}", ".png")) as file:
+            file.write(picture)
+
+
+def _levels(cams: CAMs) -> Array:
+    """(K, H, W) maps in 8 bits."""
     maps = cams.maps.detach().cpu()
     if maps.dtype != torch.uint8:
         low, high = float(maps.min()), float(maps.max())
@@ -86,12 +109,5 @@ def write_nsrom(folder: Path, image_id: str, cams: CAMs) -> None:
                 "see normalize_cam"
             )
         maps = (maps.double() * 255).round().to(torch.uint8)
-    for number, pixels in zip(to_list(cams.classes), maps.numpy(), strict=True):
-        with atomic_write(image_file(folder, f"{image_id}_{number}", ".png")) as file:
-            file.write(encode_png(np.asarray(pixels)))
-
-
-def remove_other_classes(folder: Path, image_id: str, cams: CAMs) -> None:
-    """Remove files of classes that the image does not have; lists the folder to find them."""
-    for number in set(_listed(folder).get(image_id, ())) - set(to_list(cams.classes)):
-        image_file(folder, f"{image_id}_{number}", ".png").unlink()
+    levels: Array = maps.numpy()
+    return levels

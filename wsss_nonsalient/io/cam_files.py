@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,7 +21,7 @@ from ._files import (
     is_id,
     read_file,
 )
-from ._nsrom import nsrom_classes, read_nsrom, remove_other_classes, write_nsrom
+from ._nsrom import nsrom_classes, read_nsrom, write_nsrom
 from ._pickle_writer import object_npy
 from ._unpickle import load_npy, parse_npy
 from .cams import CAMs
@@ -30,6 +30,10 @@ CAMFormat = Literal["nsrom", "psa", "psa-crf", "irn", "puzzlecam", "clip-es", "w
 CAM_FORMATS: tuple[CAMFormat, ...] = get_args(CAMFormat)
 
 _SAMPLE = 64
+
+
+class UndecidedFormatError(ValueError):
+    """A folder of dumps can be of several formats, so that its format must be named."""
 
 
 def read_cams(
@@ -86,7 +90,13 @@ def read_cams(
         value = parse_npy(data)
         if name == "wsol":
             return _parse_wsol(value, image_labels, len(data))
-        return DICT_FORMATS[name].parse(value, len(data))
+        try:
+            return DICT_FORMATS[name].parse(value, len(data))
+        except RefusedError as error:
+            others = possible_formats(value)
+            if not others or name in others:
+                raise
+            raise RefusedError(f"{error}; it looks like {' or '.join(others)}") from error
 
 
 def write_cams(
@@ -95,12 +105,13 @@ def write_cams(
     cams: CAMs,
     *,
     format: str = "npz",  # noqa: A002
+    replaces: Collection[int] | None = None,
 ) -> None:
     """Write the CAMs of an image into a folder of dumps, each file in one step.
 
     Formats other than npz and nsrom hold float32 (clip-es float16); uint8 maps become value / 255.
-    nsrom rounds floating-point maps, which must be in [0, 1], to 8 bits, removes the image's
-    files of other classes, and cannot hold an image without a class. The pickles load in NumPy 1
+    nsrom rounds floating-point maps, which must be in [0, 1], to 8 bits, takes the place of all
+    files that the image has, and cannot hold an image without a class. The pickles load in NumPy 1
     and 2. What CAMs do not have is filled in: the background of psa-crf is 1 - the largest map,
     and the ``cam`` of irn and puzzlecam is a fourth of the size, resized bilinearly.
 
@@ -109,6 +120,9 @@ def write_cams(
         image_id: Which image; a file name without a folder.
         cams: The maps.
         format: One of :data:`CAM_FORMATS`.
+        replaces: Classes of which the folder has a file of this image, which only nsrom needs to
+            know. None lists the folder to find them; for many images, that is slow: ``()`` says
+            that there are none.
 
     Raises:
         OSError: A file cannot be written.
@@ -120,8 +134,7 @@ def write_cams(
     if not isinstance(cams, CAMs):
         raise TypeError(f"cams: expected CAMs, got {type(cams).__name__}")
     if name == "nsrom":
-        write_nsrom(Path(folder), image_id, cams)
-        remove_other_classes(Path(folder), image_id, cams)
+        write_nsrom(Path(folder), image_id, cams, replaces)
         return
     if name == "npz":
         data = npz_bytes(cams)
@@ -162,9 +175,13 @@ def detect_cam_format(folder: AnyPath) -> str:
     files = sorted(p for p in Path(folder).iterdir() if is_id(p.name))
     found = {e: [p for p in files if p.suffix == e] for e in (".png", ".npy", ".npz")}
     endings = [ending for ending, paths in found.items() if paths]
-    if len(endings) != 1:
-        mixed = f"a mixture of {' and '.join(endings)} files" if endings else "none"
-        raise ValueError(f"{folder}: expected CAM dumps of one format, got {mixed}")
+    if not endings:
+        raise ValueError(f"{folder}: expected CAM dumps (npy, npz or png files), got none")
+    if len(endings) > 1:
+        raise UndecidedFormatError(
+            f"{folder}: expected CAM dumps of one format, got a mixture of "
+            f"{' and '.join(endings)} files; name one"
+        )
     if endings[0] == ".npz":
         return "npz"
     if endings[0] == ".png":
@@ -189,9 +206,9 @@ def _possible(path: Path) -> tuple[str, ...]:
     return formats
 
 
-def _undecided(folder: AnyPath, candidates: set[str]) -> ValueError:
+def _undecided(folder: AnyPath, candidates: set[str]) -> UndecidedFormatError:
     names = " or ".join(name for name in CAM_FORMATS if name in candidates)
-    return ValueError(f"{folder}: cannot tell whether its format is {names}; name it")
+    return UndecidedFormatError(f"{folder}: cannot tell whether its format is {names}; name it")
 
 
 def _format_of_image(folder: Path, image_id: str) -> str:
