@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from wsss_nonsalient import (
     resize_cam,
 )
 from wsss_nonsalient.cli import main
+from wsss_nonsalient.cli._task import Task
 
 SIZE = (12, 17)
 COMMANDS = ("labels", "mask", "score", "convert", "inspect")
@@ -74,6 +76,10 @@ class Folders:
         arguments = {"predictions": "predictions", "pseudo-labels": "labels", "out": out}
         paths = [f"--{name}={self.root / path}" for name, path in arguments.items()]
         return ["mask", *paths, f"--image-labels={self.root / 'cls.txt'}", *options]
+
+    def convert(self, cams: str, out: str, *options: str, to: str = "nsrom") -> list[str]:
+        paths = [f"--cams={self.root / cams}", f"--out={self.root / out}"]
+        return ["convert", *paths, f"--cam-format={cams}", f"--to={to}", *options]
 
     def read(self, out: str) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in sorted((self.root / out).glob("*.png"))}
@@ -177,3 +183,15 @@ def command(*argv: str) -> list[str]:
 def environment() -> dict[str, str]:
     package = Path(wsss_nonsalient.__file__).parents[1]
     return {**os.environ, "PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}
+
+
+def die_of_it(task: Task) -> str:
+    """Ends its process at the image "deadly"."""
+    if task.image_id == "deadly":
+        os._exit(3)
+    return task.image_id
+
+
+def take_a_while(task: Task) -> str:
+    time.sleep(0.05)
+    return task.image_id

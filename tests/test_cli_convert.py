@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,7 @@ import pytest
 from wsss_nonsalient.cli._journal import read_journal
 from wsss_nonsalient.io._files import atomic_write
 
-from .cli_folders import (
-    Folders,
-    read_png,
-    run,
-)
+from .cli_folders import SIZE, WRITERS, Folders, read_png, run
 
 
 def test_convert_there_and_back(folders: Folders) -> None:
@@ -53,9 +51,16 @@ def test_convert_resumes_and_refuses_what_wsol_cannot_hold(
     assert len(list((root / "back").glob("*.npz"))) == 2
 
 
-def convert(folders: Folders, out: str, *options: str, source: str = "psa") -> list[str]:
-    where = [f"--cams={folders.root / source}", f"--out={folders.root / out}"]
-    return ["convert", *where, f"--cam-format={source}", "--to=nsrom", *options]
+def stopping(at: int) -> Callable[[Path], Any]:
+    """Writes files, but is interrupted at one of them."""
+    count = itertools.count(1)
+
+    def stop(path: Path) -> Any:
+        if next(count) == at:
+            raise KeyboardInterrupt
+        return atomic_write(path)
+
+    return stop
 
 
 @pytest.mark.parametrize("at", [1, 4, 7])
@@ -63,76 +68,114 @@ def test_one_file_a_class_resumes(
     tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = Folders(tmp_path, images=6).write("psa")
-    assert run(*convert(folders, "whole")) == 0
+    assert run(*folders.convert("psa", "whole")) == 0
     whole = folders.read("whole")
-    written = 0
-
-    def stop(path: Path) -> Any:
-        nonlocal written
-        written += 1
-        if written == at:
-            raise KeyboardInterrupt
-        return atomic_write(path)
-
     with monkeypatch.context() as context:
-        context.setattr("wsss_nonsalient.io._nsrom.atomic_write", stop)
-        assert run(*convert(folders, "out")) == 130
+        context.setattr("wsss_nonsalient.io._nsrom.atomic_write", stopping(at))
+        assert run(*folders.convert("psa", "out")) == 130
     assert len(folders.read("out")) == at - 1
     capsys.readouterr()
-    assert run(*convert(folders, "out")) == 0
+    assert run(*folders.convert("psa", "out")) == 0
     assert folders.read("out") == whole
     images = sum(1 for k in range(6) if sum(1 + i % 3 for i in range(k + 1)) < at)
     assert f"{6 - images} written" in capsys.readouterr().out
-    assert run(*convert(folders, "out")) == 0
+    assert run(*folders.convert("psa", "out")) == 0
     assert "0 written" in capsys.readouterr().out
 
 
 def test_a_class_that_was_removed_is_written_again(folders: Folders) -> None:
-    assert run(*convert(folders, "out")) == 0
+    assert run(*folders.convert("psa", "out")) == 0
     whole = folders.read("out")
     (folders.root / "out" / next(iter(whole))).unlink()
-    assert run(*convert(folders, "out")) == 0
+    assert run(*folders.convert("psa", "out")) == 0
     assert folders.read("out") == whole
 
 
 def test_overwriting_leaves_no_class_of_before(folders: Folders) -> None:
     out = folders.root / "out"
-    assert run(*convert(folders, "out")) == 0
+    assert run(*folders.convert("psa", "out")) == 0
     whole = folders.read("out")
     for name in ("2007_000001_19.png", "stranger_0.png"):
         (out / name).write_bytes(next(iter(whole.values())))
-    assert run(*convert(folders, "out", "--overwrite")) == 0
+    assert run(*folders.convert("psa", "out", "--overwrite")) == 0
     assert set(folders.read("out")) == {*whole, "stranger_0.png"}
 
 
-def test_a_journal_that_a_kill_cut_off(folders: Folders) -> None:
-    assert run(*convert(folders, "out")) == 0
+def test_an_overwriting_run_that_was_killed_is_not_taken_as_done(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*folders.convert("psa", "out")) == 0
+    for image_id, maps in folders.maps.items():
+        others = {(c + 1) % 20: own[::-1] for c, own in maps.items()}
+        WRITERS["psa"](folders.root / "psa", image_id, others)
+    assert run(*folders.convert("psa", "whole")) == 0
+    unlink, count = Path.unlink, itertools.count()
+
+    def stop(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".png" and next(count) == 3:
+            raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as context:
+        context.setattr(Path, "unlink", stop)
+        assert run(*folders.convert("psa", "out", "--overwrite")) == 130
+    assert run(*folders.convert("psa", "out")) == 2
+    assert "no record of what made it" in capsys.readouterr().err
+    assert run(*folders.convert("psa", "out", "--overwrite")) == 0
+    assert folders.read("out") == folders.read("whole")
+
+
+@pytest.mark.parametrize("at", [2, 3])
+def test_dumps_that_change_before_a_run_goes_on(
+    folders: Folders, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an image that was half written, no class stays that it does not have any more."""
+    with monkeypatch.context() as context:
+        context.setattr("wsss_nonsalient.io._nsrom.atomic_write", stopping(at + 1))
+        assert run(*folders.convert("psa", "out")) == 130
+    half = "2007_000001"
+    written = [name for name in folders.read("out") if name.startswith(half)]
+    assert len(written) == at - 1
+    new = next(c for c in range(20) if f"{half}_{c}.png" not in written)
+    WRITERS["psa"](folders.root / "psa", half, {new: np.full(SIZE, 7, np.uint8)})
+    assert run(*folders.convert("psa", "out")) == 0
+    names = {name for name in folders.read("out") if name.startswith(half)}
+    assert names == ({f"{half}_{new}.png"} if at == 2 else set(written))
+
+
+@pytest.mark.parametrize("damage", [b"", b'["2007_0', b"\xff\n", b"3\n", b"[]\n", b"[1, 2]\n"])
+def test_a_journal_that_a_kill_cut_off(folders: Folders, damage: bytes) -> None:
+    assert run(*folders.convert("psa", "out")) == 0
     whole = folders.read("out")
     journal = folders.root / "out" / ".wsss-nonsalient.done"
-    journal.write_bytes(journal.read_bytes()[:-5])
-    assert run(*convert(folders, "out")) == 0
+    journal.write_bytes(journal.read_bytes()[:-5] + damage)
+    assert run(*folders.convert("psa", "out")) == 0
     assert folders.read("out") == whole
     assert len(read_journal(journal)) == 4
 
 
-def test_the_folder_is_not_listed_for_every_image(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    listed = 0
+LISTINGS: list[str] = []
 
-    iterdir = Path.iterdir
 
-    def count(folder: Path) -> Iterator[Path]:
-        nonlocal listed
-        listed += 1
-        return iterdir(folder)
+def note_listing(event: str, _: tuple[Any, ...]) -> None:
+    if event in ("os.listdir", "os.scandir"):
+        LISTINGS.append(event)
 
-    monkeypatch.setattr(Path, "iterdir", count)
-    counts = []
+
+def test_folders_are_not_listed_for_every_image(tmp_path: Path) -> None:
+    sys.addaudithook(note_listing)  # there is no way to take it away again
+    counts: list[list[int]] = []
     for images in (3, 30):
-        listed = 0
-        (tmp_path / str(images)).mkdir()
-        folders = Folders(tmp_path / str(images), images=images).write("psa")
-        assert run(*convert(folders, "out")) == 0
-        counts.append(listed)
+        root = tmp_path / str(images)
+        root.mkdir()
+        folders = Folders(root, images=images).write("psa", "nsrom")
+        os.utime(root / "nsrom", (0, 0))  # not just being written
+        own: list[int] = []
+        for options in ((), (), ("--overwrite",), ("--dry-run",)):
+            for cams, to in (("psa", "nsrom"), ("nsrom", "psa")):
+                LISTINGS.clear()
+                assert run(*folders.convert(cams, f"out_{to}", *options, to=to)) == 0
+                own.append(len(LISTINGS))
+        counts.append(own)
     assert counts[0] == counts[1]
+    assert all(0 < count < 8 for count in counts[0])

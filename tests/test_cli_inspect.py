@@ -5,11 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from .cli_folders import (
-    SIZE,
-    Folders,
-    run,
-)
+from .cli_folders import SIZE, Folders, run
 
 
 def test_inspect_says_what_is_there_and_what_lacks(
@@ -77,6 +73,6 @@ def test_inspect_of_the_other_kinds(folders: Folders, capsys: pytest.CaptureFixt
         assert text in out
     assert run("inspect", *(f"{root}/{name}" for name in ("empty", "pictures", "b.json"))) == 1
     errors = capsys.readouterr().err
-    assert "empty\n  not a folder that this program reads: empty" in errors
+    assert "empty\n  not a folder that this program reads: it has nothing" in errors
     assert "1 .jpg" in errors
     assert "b.json: expected a JSON object" in errors

@@ -17,14 +17,7 @@ from wsss_nonsalient import (
     pom_refine,
 )
 
-from .cli_folders import (
-    SIZE,
-    WRITERS,
-    Folders,
-    library_label,
-    read_png,
-    run,
-)
+from .cli_folders import SIZE, WRITERS, Folders, library_label, read_png, run
 
 
 @pytest.mark.parametrize("cams", WRITERS)
@@ -123,7 +116,7 @@ def test_maps_of_another_size_are_resized(tmp_path: Path, cams: str) -> None:
 
 
 def test_an_image_without_any_class_needs_no_dump(folders: Folders) -> None:
-    folders.maps = {"2007_000000": {}}
+    folders.maps["2007_000000"] = {}
     (folders.root / "irn" / "2007_000000.npy").unlink()
     folders.write_image_labels()
     assert run(*folders.labels("irn", "out", "--sparse-ratio=0")) == 0

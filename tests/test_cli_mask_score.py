@@ -15,10 +15,7 @@ from wsss_nonsalient import (
     nsrm_mask,
 )
 
-from .cli_folders import (
-    Folders,
-    run,
-)
+from .cli_folders import Folders, run
 
 
 @pytest.mark.parametrize("with_saliency", [False, True])

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import sys
-from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from .cli_folders import (
-    Folders,
-    run,
-)
+from wsss_nonsalient.cli._task import WorkersLostError
+
+from .cli_folders import Folders, run
 
 
 def test_bad_use_is_exit_code_2_and_says_why(
@@ -38,11 +36,15 @@ def test_bad_use_is_exit_code_2_and_says_why(
         (*labels, f"--list={root}/empty.txt"): "empty.txt",
         (*labels, "--ignore-index=3"): "--ignore-index 3 is a label",
         (*labels, "--ignore-index=256"): "8 bits",
-        (*labels, f"--saliency={root}/nowhere"): "nowhere is not a folder",
+        (*labels, f"--saliency={root}/nowhere"): "nowhere does not exist",
         (*labels, "--oa-cam-format=irn"): "there is no --oa-cams",
         (*labels, f"--image-labels={root}/nowhere"): "nowhere does not exist",
         (*labels, f"--image-labels={root}/psa/2007_000000.npy"): "2007_000000.npy",
-        (*labels, "--cam-format=auto", f"--cams={root}/saliency"): "say it with --cam-format",
+        (
+            *labels,
+            "--cam-format=auto",
+            f"--cams={root}/saliency",
+        ): "expected PNG files {id}_{cl",
         (*folders.mask("predictions"), f"--pseudo-labels={root}/saliency"): "--out",
         (*labels, f"--out={root}/saliency", "--overwrite"): "is the folder of --saliency",
         (*labels, f"--out={root}/predictions"): "has 2007_000000.png and no record",
@@ -147,7 +149,7 @@ def test_dry_run_finds_everything_and_writes_nothing(
 def test_a_long_list_of_failures_is_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = Folders(tmp_path, images=60).write("psa")
     for path in (tmp_path / "saliency").iterdir():
-        path.unlink()
+        path.write_bytes(b"")
     assert run(*folders.labels("psa", "out")) == 1
     errors = capsys.readouterr().err.splitlines()
     assert errors[1] == "60 of 60 images failed:"
@@ -159,7 +161,7 @@ def test_a_long_list_of_failures_is_cut(tmp_path: Path, capsys: pytest.CaptureFi
     ("error", "code", "message"),
     [
         (KeyboardInterrupt(), 130, "interrupted; the same command goes on from here"),
-        (BrokenExecutor("it died"), 1, "it died\nthe same command goes on from here"),
+        (WorkersLostError("it died"), 1, "labels: error: it died; run the same command again to"),
         (BrokenPipeError(), 1, ""),
     ],
 )

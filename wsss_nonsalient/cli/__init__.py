@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from concurrent.futures import BrokenExecutor
 
 from .. import __version__
 from . import convert, inspect, labels, mask, score
-from ._run import in_words
-from .options import HelpFormatter
+from ._task import WorkersLostError, in_words
+from ._types import HelpFormatter, Parser
 
 __all__ = ["main"]
 
@@ -31,37 +30,42 @@ that your segmentation code reads. In the order of the method:
 _EPILOG = """\
 Label maps are PNGs: 0 is the background, c + 1 is class c (c counts from 0), 255 is ignored.
 
-exit codes: 0 all is well; 1 an image failed (the others are done, failures are listed at the end);
-2 bad use, nothing was done.
+exit codes: 0 all is well; 1 an image failed (the others are done, failures are listed at the end)
+or the workers were lost; 2 bad use, nothing was done.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (default: ``sys.argv``); returns the exit code."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:  # ids may have letters that a terminal does not
+        reconfigure(errors="backslashreplace")
     args = _parser().parse_args(argv)
     try:
         run = args.prepare(args)
     except (ImportError, OSError, ValueError) as error:  # found before anything was done
-        print(f"{args.parser.prog}: error: {in_words(error)}", file=sys.stderr)
-        return 2
+        return _failed(args, in_words(error), 2)
     try:
         code: int = run()
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
-    except BrokenExecutor as error:  # a process was killed, by the system for its memory perhaps
-        print(f"\n{in_words(error)}\nthe same command goes on from here", file=sys.stderr)
-        return 1
+    except WorkersLostError as error:
+        return _failed(args, f"{error}; run the same command again to go on", 1)
     except BrokenPipeError:  # the reader of a pipe had enough
         return 1
-    except OSError as error:  # no image's: --out cannot be made, --dask does not answer
-        print(f"{args.parser.prog}: error: {in_words(error)}", file=sys.stderr)
-        return 2
+    except OSError as error:  # no image's: --out cannot be made, the disk is full
+        return _failed(args, in_words(error), 2)
+    return code
+
+
+def _failed(args: argparse.Namespace, error: str, code: int) -> int:
+    print(f"{args.parser.prog}: error: {error}", file=sys.stderr)
     return code
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="wsss-nonsalient",
         description=_DESCRIPTION,
         epilog=_EPILOG,

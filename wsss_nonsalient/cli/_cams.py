@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .._values import to_list
 from ..io import CAMs, detect_cam_format
+from ..io.cam_files import UndecidedFormatError
 
 
 def cam_format(folder: Path, name: str, option: str) -> str:
@@ -18,8 +19,8 @@ def cam_format(folder: Path, name: str, option: str) -> str:
         return name
     try:
         return detect_cam_format(folder)
-    except ValueError as error:
-        raise ValueError(f"{error}; say it with {option}") from error
+    except UndecidedFormatError as error:
+        raise ValueError(f"{error}: {option}") from error
 
 
 def maps_of(cams: CAMs, classes: Sequence[int], *, zero_if_missing: bool = False) -> Tensor:

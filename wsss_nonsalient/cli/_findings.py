@@ -23,7 +23,7 @@ from ..io import (
 )
 from ..io._files import read_file
 from ..io._png import parse_png
-from .options import some
+from ._inputs import counted_endings, some
 
 Item = TypeVar("Item")
 
@@ -76,10 +76,7 @@ def _folder(path: Path, samples: int) -> Finding:
         return finding
     if endings[".xml"]:
         return _image_labels(path)
-    counts = ", ".join(
-        f"{count:,} {ending or 'without ending'}" for ending, count in endings.items()
-    )
-    raise ValueError(f"not a folder that this program reads: {counts or 'empty'}")
+    raise ValueError(f"not a folder that this program reads: it has {counted_endings(path)}")
 
 
 def _is_nsrom(path: Path, endings: Counter[str]) -> bool:

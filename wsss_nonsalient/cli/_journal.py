@@ -7,20 +7,23 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..io._arrays import is_list
+
 Note = Callable[[str, Sequence[str]], None]
 """Note that an image is done, and the names of its files."""
 
 
-def read_journal(path: Path) -> dict[str, list[str]]:
+def read_journal(path: Path) -> dict[str, set[str]]:
     """Names of the files of each image that is done; a line that a kill cut off does not count."""
-    done: dict[str, list[str]] = {}
+    done: dict[str, set[str]] = {}
     if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                image_id, names = json.loads(line)
+                note: object = json.loads(line)
             except ValueError:
                 continue
-            done[image_id] = names
+            if is_list(note) and note and all(isinstance(name, str) for name in note):
+                done[note[0]] = set(note[1:])
     return done
 
 
@@ -32,7 +35,7 @@ def journal(path: Path) -> Generator[Note, None, None]:
             file.write("\n")  # ends a line that a kill cut off
 
         def note(image_id: str, names: Sequence[str]) -> None:
-            file.write(json.dumps([image_id, list(names)]) + "\n")
+            file.write(json.dumps([image_id, *names]) + "\n")
             file.flush()
 
         yield note

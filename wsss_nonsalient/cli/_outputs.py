@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from ..io import write_label
+from ..io._arrays import is_dict
 from ..io._files import atomic_write
 from ._journal import journal, read_journal
-from ._run import Outcome, Task, outcomes, report_failures
+from ._run import outcomes, report_failures
+from ._task import Task
+
+Settings = TypeVar("Settings")
 
 _RECORD = ".wsss-nonsalient.json"
 _JOURNAL = ".wsss-nonsalient.done"
@@ -24,40 +30,75 @@ Step = Callable[[Task, bool], Sequence[str]]
 """Works on an image and writes its files if the flag says so; returns the names of the files."""
 
 
+def _stem(name: str) -> str:
+    return PurePath(name).stem
+
+
 @dataclass(frozen=True)
 class Job:
     """Images to work on, and the files that come of it."""
 
     command: str
-    options: dict[str, object]  #: what the files depend on
+    options: Mapping[str, object]  #: what the files depend on
     tasks: Sequence[Task]
     step: Step
-    outputs: Callable[[Task], Sequence[Path]] | None
-    """The files of an image; None if they are not known before it is worked on."""
-    old_outputs: Callable[[], Sequence[Path]] = list
-    """Where they are not known: files of these images that are there."""
+    ending: str = ".png"
+    image_of: Callable[[str], str] = _stem  #: the image that a file of this name belongs to
+    one_file: bool = True  #: an image; otherwise a journal says which files are all of an image's
 
 
-def fill(args: argparse.Namespace, job: Job) -> int:
-    """Work on all images whose files are not there yet, and tell what came of it.
+def run_of(args: argparse.Namespace, job: Job) -> Callable[[], int]:
+    """Check ``--out`` for a job; what it gives does the job.
 
-    Returns:
-        The exit code.
+    Raises:
+        ValueError: It is a file, a folder of inputs, of files of unknown origin, or of other
+            options' outputs.
     """
-    todo = list(job.tasks)
+    _check_out(args, job)
+    return functools.partial(_fill, args, job)
+
+
+def label_run(
+    args: argparse.Namespace,
+    command: str,
+    make_label: Callable[[Task, Settings], Tensor],
+    settings: Settings,
+    tasks: Sequence[Task],
+) -> Callable[[], int]:
+    """A run that makes a label map ``OUT/ID.png`` of each image."""
+    step = functools.partial(_write_label, make_label, settings, args.out)
+    return run_of(args, Job(command, dict(vars(settings)), tasks, step))
+
+
+def _write_label(
+    make_label: Callable[[Task, Settings], Tensor],
+    settings: Settings,
+    out: Path,
+    task: Task,
+    write: bool,
+) -> Sequence[str]:
+    labels = make_label(task, settings)
+    name = f"{task.image_id}.png"
+    if write:  # 8 bits with colours, or 16 bits
+        write_label(out / name, labels, palette="voc" if labels.dtype == torch.uint8 else None)
+    return [name]
+
+
+def _fill(args: argparse.Namespace, job: Job) -> int:
+    """Work on all images whose files are not there yet, and tell what came of it."""
+    todo = list(job.tasks) if args.dry_run else _make_ready(args, job)
     step = functools.partial(_step, job.step, not args.dry_run)
-    if args.dry_run:
-        results = list(outcomes(step, todo, args))
-    else:
-        args.out.mkdir(parents=True, exist_ok=True)
-        _write_record(args.out, job)
-        if args.overwrite:  # away with the old ones first, so that a killed run goes on from here
-            for path in _old_outputs(args.out, job):
-                path.unlink(missing_ok=True)
-        todo = _undone(args.out, job)
-        results = _noted(args.out, job, outcomes(step, todo, args))
-    failures = {result.image_id: result.error for result in results if result.error is not None}
-    done, there = len(results) - len(failures), len(job.tasks) - len(todo)
+    note = (
+        contextlib.nullcontext() if args.dry_run or job.one_file else journal(args.out / _JOURNAL)
+    )
+    failures: dict[str, str] = {}
+    with note as write_down:
+        for outcome in outcomes(step, todo, args):
+            if outcome.error is not None:
+                failures[outcome.image_id] = outcome.error
+            elif write_down is not None:
+                write_down(outcome.image_id, outcome.value or ())
+    done, there = len(todo) - len(failures), len(job.tasks) - len(todo)
     print(
         f"{len(job.tasks):,} images: {done:,} "
         + ("checked, nothing written" if args.dry_run else f"written to {args.out}")
@@ -71,89 +112,66 @@ def _step(step: Step, write: bool, task: Task) -> Sequence[str]:
     return step(task, write)
 
 
-def _old_outputs(out: Path, job: Job) -> list[Path]:
-    if job.outputs is None:
-        return [out / _JOURNAL, *job.old_outputs()]
-    return [path for task in job.tasks for path in job.outputs(task)]
-
-
-def _undone(out: Path, job: Job) -> list[Task]:
-    """Images of which a file is missing."""
-    if job.outputs is not None:
-        outputs = job.outputs
-        return [t for t in job.tasks if not all(path.exists() for path in outputs(t))]
-    done = read_journal(out / _JOURNAL)
-    whole = {own for own, names in done.items() if all((out / name).exists() for name in names)}
-    return [task for task in job.tasks if task.image_id not in whole]
-
-
-def _noted(
-    out: Path, job: Job, results: Iterable[Outcome[Sequence[str]]]
-) -> list[Outcome[Sequence[str]]]:
-    """All results; where the files are not known beforehand, written down as they come."""
-    if job.outputs is not None:
-        return list(results)
-    noted: list[Outcome[Sequence[str]]] = []
-    with journal(out / _JOURNAL) as note:
-        for result in results:
-            if result.value is not None:
-                note(result.image_id, result.value)
-            noted.append(result)
-    return noted
-
-
-def label_paths(out: Path, task: Task) -> list[Path]:
-    """The output of an image, for commands that write label maps."""
-    return [out / f"{task.image_id}.png"]
-
-
-def step_of_labels(
-    make_label: Callable[[Task], Tensor], out: Path, task: Task, write: bool
-) -> Sequence[str]:
-    """A step that makes a label map and writes it: 8 bits with colours, or 16 bits."""
-    labels = make_label(task)
-    [path] = label_paths(out, task)
-    if write:
-        write_label(path, labels, palette="voc" if labels.dtype == torch.uint8 else None)
-    return [path.name]
-
-
-def check_out(args: argparse.Namespace, job: Job) -> None:
-    """Refuse a folder of inputs, of files of unknown origin, or of other options' outputs."""
-    for name, value in job.options.items():
-        if isinstance(value, Path) and value.resolve() == args.out.resolve():
-            raise ValueError(f"--out: is the folder of --{name.replace('_', '-')}")
+def _make_ready(args: argparse.Namespace, job: Job) -> list[Task]:
+    """The images to work on, of which no file is left in the folder that could be a stale one."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    there: dict[str, set[str]] = {}
+    for name in _names(args.out, job):
+        there.setdefault(job.image_of(name), set()).add(name)
+    done: Mapping[str, set[str]] = there if job.one_file else read_journal(args.out / _JOURNAL)
     if args.overwrite:
-        return
-    try:
-        text = (args.out / _RECORD).read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        if strange := _files_there(args.out, job):
-            raise ValueError(
-                f"{args.out} has {strange[0].name} and no record of what made it "
-                "(.wsss-nonsalient.json): give another --out, or --overwrite"
-            ) from None
-        return
-    try:
-        record: dict[str, object] = dict(json.loads(text))
-    except (ValueError, TypeError):  # damaged, or not ours
-        record = {}
-    wanted: dict[str, object] = json.loads(_record(job))
-    if record != wanted:
-        names = [name for name in {**record, **wanted} if record.get(name) != wanted.get(name)]
-        changes = [f"{name}: {record.get(name)} there, {wanted.get(name)} now" for name in names]
+        done = {}
+        for name in (_RECORD, _JOURNAL):  # first: a folder that a kill leaves half emptied has none
+            (args.out / name).unlink(missing_ok=True)
+    ids = (task.image_id for task in job.tasks)
+    whole = {own for own in ids if own in there and done.get(own) == there[own]}
+    todo = [task for task in job.tasks if task.image_id not in whole]
+    for task in todo:
+        for name in there.get(task.image_id, ()):
+            (args.out / name).unlink()
+    with atomic_write(args.out / _RECORD) as file:
+        file.write(_record(job).encode())
+    return todo
+
+
+def _check_out(args: argparse.Namespace, job: Job) -> None:
+    out: Path = args.out
+    for name, value in job.options.items():
+        if isinstance(value, Path) and value.resolve() == out.resolve():
+            raise ValueError(f"--out: is the folder of --{name.replace('_', '-')}")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out: {out} is a file, expected a folder")
+    names, record = _names(out, job), _read_record(out)
+    if names and record is None and not args.overwrite:
         raise ValueError(
-            f"{args.out} was filled with other options ({'; '.join(changes)}): give another --out, "
+            f"{out} has {names[0]} and no record of what made it ({_RECORD}): give another --out, "
             "or --overwrite"
         )
+    ids = [job.image_of(name) for name in names]
+    wanted: dict[str, object] = json.loads(_record(job))
+    if names and record != wanted:
+        if not args.overwrite:
+            raise ValueError(
+                f"{out} was filled with other options ({_changes(record or {}, wanted)}): give "
+                "another --out, or --overwrite"
+            )
+        others = set(ids) - {task.image_id for task in job.tasks}
+        if others:
+            raise ValueError(
+                f"{out} has files of {len(others):,} other images, such as {min(others)}, which "
+                "--overwrite would leave beside those of other options: give another --out"
+            )
 
 
-def _files_there(out: Path, job: Job) -> list[Path]:
-    """Files that the job would take as its own, or might replace."""
-    if job.outputs is None:
-        there = out.iterdir() if out.is_dir() else ()
-        return sorted(path for path in there if not path.name.startswith("."))
-    return [path for path in _old_outputs(out, job) if path.exists()]
+def _changes(record: Mapping[str, object], wanted: Mapping[str, object]) -> str:
+    names = [name for name in {**record, **wanted} if record.get(name) != wanted.get(name)]
+    return "; ".join(f"{name}: {record.get(name)} there, {wanted.get(name)} now" for name in names)
+
+
+def _names(out: Path, job: Job) -> list[str]:
+    """Files in the folder that the job's own look like; one listing for all images."""
+    paths = out.iterdir() if out.is_dir() else ()
+    return sorted(p.name for p in paths if p.suffix == job.ending and not p.name.startswith("."))
 
 
 def _record(job: Job) -> str:
@@ -161,6 +179,13 @@ def _record(job: Job) -> str:
     return json.dumps({"command": job.command, **values}, indent=1) + "\n"
 
 
-def _write_record(out: Path, job: Job) -> None:
-    with atomic_write(out / _RECORD) as file:
-        file.write(_record(job).encode())
+def _read_record(out: Path) -> dict[str, object] | None:
+    """What made the files in a folder: None without a record, empty if it is damaged."""
+    path = out / _RECORD
+    if not path.is_file():
+        return None
+    try:
+        record: object = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return record if is_dict(record) else {}

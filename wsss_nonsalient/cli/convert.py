@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .._values import to_list
 from ..io import CAM_FORMATS, cam_ids, list_ids, read_cams, read_image_labels, write_cams
-from ..io._nsrom import nsrom_classes, write_nsrom
+from ..io._nsrom import image_and_class
 from . import options
 from ._cams import cam_format
-from ._outputs import Job, check_out, fill
-from ._run import Task, check_run
+from ._inputs import refuse_unknown
+from ._outputs import Job, run_of
+from ._run import check_run
+from ._task import Task
+from ._types import existing
 
 _DESCRIPTION = """\
 Write CAM dumps of one codebase in the format of another.
@@ -51,26 +54,28 @@ class ConvertSettings:
 
 def add_parser(commands: options.Commands) -> None:
     """The command and its options."""
-    parser = commands.add_parser(
+    parser = options.add_command(
+        commands,
         "convert",
-        help="CAM dumps of one codebase into the format of another",
+        prepare,
+        about="CAM dumps of one codebase into the format of another",
         description=_DESCRIPTION,
         epilog=f"{_EPILOG}\n{options.ABOUT_RUNS}",
-        formatter_class=options.HelpFormatter,
     )
-    parser.set_defaults(parser=parser, prepare=prepare)
     files = parser.add_argument_group("files")
     options.add_cams(files)
     files.add_argument(
-        "--to", choices=CAM_FORMATS, required=True, metavar="FORMAT", help="format to write"
+        "--to",
+        choices=CAM_FORMATS,
+        required=True,
+        metavar="FORMAT",
+        help=f"format to write: {', '.join(CAM_FORMATS)}",
     )
-    files.add_argument(
-        "--out", type=options.path, required=True, metavar="DIR", help="folder of the new dumps"
-    )
+    options.add_out(files, "folder of the new dumps")
     options.add_list(files, "all of --cams")
     files.add_argument(
         "--image-labels",
-        type=options.existing,
+        type=existing,
         metavar="FILE",
         help="classes of each image, as for the labels command; wsol dumps need it",
     )
@@ -80,40 +85,36 @@ def add_parser(commands: options.Commands) -> None:
 def prepare(args: argparse.Namespace) -> Callable[[], int]:
     """Check the options and what they name."""
     check_run(args)
-    source = cam_format(args.cams, args.cam_format, "--cam-format")
-    if source == "wsol" and args.image_labels is None:
+    args.cam_format = cam_format(args.cams, args.cam_format, "--cam-format")
+    if args.cam_format == "wsol" and args.image_labels is None:
         raise ValueError("--image-labels: needed, wsol dumps do not say of which class they are")
-    known = cam_ids(args.cams, format=source)
+    known = cam_ids(args.cams, format=args.cam_format)
     ids = known if args.list is None else list_ids(args.list)
-    options.refuse_unknown(ids, known, args.list or args.cams, args.cams)
+    refuse_unknown(ids, known, args.list or args.cams, args.cams)
     classes: dict[str, tuple[int, ...]] = {}
     if args.image_labels is not None:
-        classes = read_image_labels(args.image_labels)
-        options.refuse_unknown(ids, classes, args.cams, args.image_labels)
-    tasks = [Task(image_id, classes.get(image_id, ())) for image_id in ids]
-    settings = ConvertSettings(args.cams, source, args.to)
-    step = functools.partial(_step, settings, args.out)
-    job = Job("convert", asdict(settings), tasks, step, *_outputs(args.out, args.to, ids))
-    check_out(args, job)
-    return functools.partial(fill, args, job)
+        classes = read_image_labels(args.image_labels, ids=ids)
+    settings = options.settings_of(ConvertSettings, args)
+    job = Job(
+        "convert",
+        vars(settings),
+        [Task(image_id, classes.get(image_id, ())) for image_id in ids],
+        functools.partial(_step, settings, args.out),
+        ending=Path(_name("ID", 0, args.to)).suffix,
+    )
+    if args.to == "nsrom":
+        job = replace(job, image_of=functools.partial(_image_of_nsrom, args.out), one_file=False)
+    return run_of(args, job)
 
 
-def _outputs(
-    out: Path, to: str, ids: Collection[str]
-) -> tuple[Callable[[Task], list[Path]] | None, Callable[[], list[Path]]]:
-    """The files of an image; for nsrom, one a class, only the dump knows: those that are there."""
-    if to == "nsrom":
-        return None, functools.partial(_nsrom_files, out, frozenset(ids))
-    return functools.partial(_dump_path, out, "npz" if to == "npz" else "npy"), list
+def _name(image_id: str, number: int, to: str) -> str:
+    """The file that has the map of a class."""
+    ending = {"nsrom": f"_{number}.png", "npz": ".npz"}
+    return image_id + ending.get(to, ".npy")
 
 
-def _dump_path(out: Path, ending: str, task: Task) -> list[Path]:
-    return [out / f"{task.image_id}.{ending}"]
-
-
-def _nsrom_files(out: Path, ids: Collection[str]) -> list[Path]:
-    found = nsrom_classes(out).items()
-    return [out / f"{own}_{c}.png" for own, classes in found if own in ids for c in classes]
+def _image_of_nsrom(out: Path, name: str) -> str:
+    return image_and_class(name, out)[0]
 
 
 def _step(settings: ConvertSettings, out: Path, task: Task, write: bool) -> list[str]:
@@ -125,11 +126,6 @@ def _step(settings: ConvertSettings, out: Path, task: Task, write: bool) -> list
     )
     if settings.to == "wsol" and len(cams.classes) != 1:
         raise ValueError(f"wsol dumps hold one class an image, this one has {len(cams.classes)}")
-    if settings.to == "nsrom":
-        if write:  # files of an earlier run went before this one started
-            write_nsrom(out, task.image_id, cams)
-        return [f"{task.image_id}_{c}.png" for c in to_list(cams.classes)]
-    [path] = _dump_path(out, "npz" if settings.to == "npz" else "npy", task)
-    if write:
-        write_cams(out, task.image_id, cams, format=settings.to)
-    return [path.name]
+    if write:  # what the folder had of this image is gone
+        write_cams(out, task.image_id, cams, format=settings.to, replaces=())
+    return [_name(task.image_id, number, settings.to) for number in to_list(cams.classes)]

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from . import options
 from ._findings import Finding, look_at
-from ._run import in_words
+from ._inputs import some
+from ._task import in_words
+from ._types import existing
 
 _DESCRIPTION = """\
 Say what files and folders are: CAM dumps and their format, label maps, saliency maps, image-level
@@ -33,22 +35,17 @@ example:
 
 def add_parser(commands: options.Commands) -> None:
     """The command and its options."""
-    parser = commands.add_parser(
+    parser = options.add_command(
+        commands,
         "inspect",
-        help="what is in a file or folder, which format, which ids lack what",
+        prepare,
+        about="what is in a file or folder, which format, which ids lack what",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=options.HelpFormatter,
     )
-    parser.set_defaults(parser=parser, prepare=prepare)
-    parser.add_argument("paths", type=options.existing, nargs="+", metavar="PATH")
-    parser.add_argument(
-        "--samples",
-        type=options.positive,
-        default=50,
-        metavar="N",
-        help="files of a folder to read (default: %(default)s)",
-    )
+    parser.add_argument("paths", type=existing, nargs="+", metavar="PATH", help="file or folder")
+    text = "files of a folder to read (default: %(default)s)"
+    options.add_integer(parser, "--samples", text, default=50)
 
 
 def prepare(args: argparse.Namespace) -> Callable[[], int]:
@@ -80,5 +77,5 @@ def _print_lacks(findings: Sequence[Finding]) -> None:
     print(f"\nof {len(wanted):,} ids" + (f" in {reference.path}" if reference else ""))
     for finding in findings:
         lacking = sorted(wanted - set(finding.ids or ()))
-        what = f"lacks {len(lacking):,}: {options.some(lacking)}" if lacking else "has all"
+        what = f"lacks {len(lacking):,}: {some(lacking)}" if lacking else "has all"
         print(f"  {finding.path} {what}")

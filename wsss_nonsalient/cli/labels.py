@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import functools
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +16,10 @@ from ..io import CAMs, read_cams, read_saliency
 from ..pom import Quartile
 from . import options
 from ._cams import cam_format, maps_of
-from ._outputs import Job, check_out, fill, label_paths, step_of_labels
-from ._run import Task, check_run
+from ._inputs import NARROW_CLASSES, check_cams, check_pngs, read_tasks
+from ._outputs import label_run
+from ._run import check_run
+from ._task import Task
 
 Normalization = Literal["minmax", "max", "none"]
 
@@ -111,7 +112,7 @@ def make_label(task: Task, settings: LabelSettings) -> Tensor:
     labels = ignore_sparse_labels(
         labels, min_object_ratio=settings.sparse_ratio, ignore_index=_IGNORED
     )
-    wide = settings.num_classes > 254
+    wide = settings.num_classes > NARROW_CLASSES
     table = torch.tensor(
         [0, *(c + 1 for c in classes), settings.ignore_index],
         dtype=torch.int32 if wide else torch.uint8,
@@ -134,37 +135,27 @@ def _read_maps(
 
 def add_parser(commands: options.Commands) -> None:
     """The command and its options."""
-    parser = commands.add_parser(
+    parser = options.add_command(
+        commands,
         "labels",
-        help="pseudo labels from CAM dumps, saliency and image-level labels (initial label, POM)",
+        prepare,
+        about="pseudo labels from CAM dumps, saliency and image-level labels (initial label, POM)",
         description=_DESCRIPTION,
         epilog=f"{_EPILOG}\n{options.ABOUT_RUNS}",
-        formatter_class=options.HelpFormatter,
     )
-    parser.set_defaults(parser=parser, prepare=prepare)
-    _add_files(parser)
+    files = parser.add_argument_group("files")
+    options.add_cams(files)
+    text = (
+        "folder of other maps for the initial label (accumulated ones, high recall), while POM "
+        "takes --cams (default: --cams for both)"
+    )
+    options.add_folder(files, "--oa-cams", text, required=False)
+    options.add_cam_format(files, "--oa-cam-format", "--oa-cams")
+    options.add_folder(files, "--saliency", "folder of ID.png")
+    options.add_image_labels(files)
+    options.add_out(files, "folder of the label PNGs")
     _add_steps(parser)
     options.add_run(parser)
-
-
-def _add_files(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("files")
-    options.add_cams(group)
-    group.add_argument(
-        "--oa-cams",
-        type=options.folder,
-        metavar="DIR",
-        help="folder of other maps for the initial label (accumulated ones, high recall), while "
-        "POM takes --cams (default: --cams for both)",
-    )
-    options.add_cam_format(group, "--oa-cam-format", "--oa-cams")
-    group.add_argument(
-        "--saliency", type=options.folder, required=True, metavar="DIR", help="folder of ID.png"
-    )
-    options.add_image_labels(group)
-    group.add_argument(
-        "--out", type=options.path, required=True, metavar="DIR", help="folder of the label PNGs"
-    )
 
 
 def _add_steps(parser: argparse.ArgumentParser) -> None:
@@ -187,18 +178,12 @@ def _add_steps(parser: argparse.ArgumentParser) -> None:
         ("fg", 0.3, "maps and background below it are 0"),
         ("conflict", 0.9, "two or more of maps and background above it: ignored"),
         ("attention", 0.8, "a map above it forbids background"),
-        ("saliency", 32 / 255, "saliency of at least this forbids background"),
-        ("bg", 0.3, "POM: values above it make the quartile"),
     ):
-        shown = "32/255" if name == "saliency" else f"{default}"
-        group.add_argument(
-            f"--{name}-threshold",
-            type=options.share,
-            default=default,
-            metavar="T",
-            help=f"{text} (default: {shown})",
-        )
-    group.add_argument("--no-pom", action="store_true", help="leave POM out")
+        options.add_share(group, f"--{name}-threshold", default, text)
+    text = "saliency of at least this forbids background"
+    options.add_saliency_threshold(group, text)
+    options.add_share(group, "--bg-threshold", 0.3, "POM: values above it make the quartile")
+    group.add_argument("--no-pom", dest="pom", action="store_false", help="leave POM out")
     group.add_argument(
         "--quartile",
         choices=("linear", "nested-median"),
@@ -212,38 +197,16 @@ def _add_steps(parser: argparse.ArgumentParser) -> None:
 def prepare(args: argparse.Namespace) -> Callable[[], int]:
     """Check the options and what they name."""
     check_run(args)
-    tasks = options.read_tasks(args)
-    settings = _settings(args)
-    make = functools.partial(make_label, settings=settings)
-    step = functools.partial(step_of_labels, make, args.out)
-    output = functools.partial(label_paths, args.out)
-    job = Job("labels", asdict(settings), tasks, step, output)
-    check_out(args, job)
-    return functools.partial(fill, args, job)
-
-
-def _settings(args: argparse.Namespace) -> LabelSettings:
-    oa_format = None
+    tasks = read_tasks(args)
+    args.cam_format = cam_format(args.cams, args.cam_format, "--cam-format")
+    check_cams(tasks, "--cams", args.cams, args.cam_format)
     if args.oa_cams is not None:
-        oa_format = cam_format(args.oa_cams, args.oa_cam_format, "--oa-cam-format")
+        args.oa_cam_format = cam_format(args.oa_cams, args.oa_cam_format, "--oa-cam-format")
+        check_cams(tasks, "--oa-cams", args.oa_cams, args.oa_cam_format)
     elif args.oa_cam_format != "auto":
         raise ValueError("--oa-cam-format: there is no --oa-cams")
-    return LabelSettings(
-        cams=args.cams,
-        cam_format=cam_format(args.cams, args.cam_format, "--cam-format"),
-        oa_cams=args.oa_cams,
-        oa_cam_format=oa_format,
-        saliency=args.saliency,
-        num_classes=args.num_classes,
-        ignore_index=args.ignore_index,
-        normalize=args.normalize,
-        missing_maps=args.missing_maps,
-        fg_threshold=args.fg_threshold,
-        conflict_threshold=args.conflict_threshold,
-        attention_threshold=args.attention_threshold,
-        saliency_threshold=args.saliency_threshold,
-        pom=not args.no_pom,
-        bg_threshold=args.bg_threshold,
-        quartile=args.quartile,
-        sparse_ratio=args.sparse_ratio,
-    )
+    else:
+        args.oa_cam_format = None
+    check_pngs(tasks, {"--saliency": args.saliency})
+    settings = options.settings_of(LabelSettings, args)
+    return label_run(args, "labels", make_label, settings, tasks)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import functools
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,8 +13,11 @@ from torch import Tensor
 from .. import ignore_sparse_labels, nsrm_mask
 from ..io import read_label, read_saliency
 from . import options
-from ._outputs import Job, check_out, fill, label_paths, step_of_labels
-from ._run import Task, check_run
+from ._inputs import NARROW_CLASSES, check_pngs, read_tasks
+from ._outputs import label_run
+from ._run import check_run
+from ._task import Task
+from ._types import natural
 
 _DESCRIPTION = """\
 Labels of the second round of training: non-salient region masking (NSRM).
@@ -63,7 +65,7 @@ class MaskSettings:
 
 def make_label(task: Task, settings: MaskSettings) -> Tensor:
     """The label map of an image, uint8 or, with more than 254 classes, int32."""
-    dtype = torch.int32 if settings.num_classes > 254 else torch.uint8
+    dtype = torch.int32 if settings.num_classes > NARROW_CLASSES else torch.uint8
     name = f"{task.image_id}.png"
     saliency = None
     if settings.saliency is not None:
@@ -95,52 +97,32 @@ def _read(path: Path, dtype: torch.dtype) -> Tensor:
 
 def add_parser(commands: options.Commands) -> None:
     """The command and its options."""
-    parser = commands.add_parser(
+    parser = options.add_command(
+        commands,
         "mask",
-        help="labels of the second round, from predictions and pseudo labels (NSRM)",
+        prepare,
+        about="labels of the second round, from predictions and pseudo labels (NSRM)",
         description=_DESCRIPTION,
         epilog=f"{_EPILOG}\n{options.ABOUT_RUNS}",
-        formatter_class=options.HelpFormatter,
     )
-    parser.set_defaults(parser=parser, prepare=prepare)
     files = parser.add_argument_group("files")
-    for name, text in (
-        ("predictions", "folder of the network's label maps, ID.png"),
-        ("pseudo-labels", "folder of the label maps that it was trained on, ID.png"),
-    ):
-        files.add_argument(
-            f"--{name}", type=options.folder, required=True, metavar="DIR", help=text
-        )
+    options.add_folder(files, "--predictions", "folder of the network's label maps, ID.png")
+    text = "folder of the label maps that it was trained on, ID.png"
+    options.add_folder(files, "--pseudo-labels", text)
     options.add_image_labels(files)
-    files.add_argument(
-        "--saliency",
-        type=options.folder,
-        metavar="DIR",
-        help="folder of ID.png: what is not 0 in it is near an object too (default: not used)",
-    )
-    files.add_argument(
-        "--out", type=options.path, required=True, metavar="DIR", help="folder of the label PNGs"
-    )
+    text = "folder of ID.png: what is not 0 in it is near an object too (default: not used)"
+    options.add_folder(files, "--saliency", text, required=False)
+    options.add_out(files, "folder of the label PNGs")
     _add_steps(parser)
     options.add_run(parser)
 
 
 def _add_steps(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("steps")
-    group.add_argument(
-        "--kernel-size",
-        type=options.positive,
-        default=30,
-        metavar="N",
-        help="side in pixels of the square that dilates objects (default: %(default)s)",
-    )
-    group.add_argument(
-        "--min-classes",
-        type=options.natural,
-        default=2,
-        metavar="N",
-        help="images with at least so many classes are masked (default: %(default)s)",
-    )
+    text = "side in pixels of the square that dilates objects (default: %(default)s)"
+    options.add_integer(group, "--kernel-size", text, default=30)
+    text = "images with at least so many classes are masked (default: %(default)s)"
+    options.add_integer(group, "--min-classes", text, kind=natural, default=2)
     group.add_argument(
         "--keep-ignored",
         action="store_true",
@@ -159,22 +141,14 @@ def _add_steps(parser: argparse.ArgumentParser) -> None:
 def prepare(args: argparse.Namespace) -> Callable[[], int]:
     """Check the options and what they name."""
     check_run(args)
-    tasks = options.read_tasks(args)
-    settings = MaskSettings(
-        predictions=args.predictions,
-        pseudo_labels=args.pseudo_labels,
-        saliency=args.saliency,
-        num_classes=args.num_classes,
-        ignore_index=args.ignore_index,
-        kernel_size=args.kernel_size,
-        min_classes=args.min_classes,
-        keep_ignored=args.keep_ignored,
-        restrict_to_image_labels=args.restrict_to_image_labels,
-        sparse_ratio=args.sparse_ratio,
+    tasks = read_tasks(args)
+    settings = options.settings_of(MaskSettings, args)
+    check_pngs(
+        tasks,
+        {
+            "--predictions": settings.predictions,
+            "--pseudo-labels": settings.pseudo_labels,
+            "--saliency": settings.saliency,
+        },
     )
-    make = functools.partial(make_label, settings=settings)
-    step = functools.partial(step_of_labels, make, args.out)
-    output = functools.partial(label_paths, args.out)
-    job = Job("mask", asdict(settings), tasks, step, output)
-    check_out(args, job)
-    return functools.partial(fill, args, job)
+    return label_run(args, "mask", make_label, settings, tasks)

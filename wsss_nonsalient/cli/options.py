@@ -1,21 +1,21 @@
-"""Options that several commands share, and what they mean."""
+"""Commands and the options that several of them share."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..io import CAM_FORMATS, list_ids, read_image_labels
-from ._run import Task
+from ..io import CAM_FORMATS
+from ._inputs import NARROW_CLASSES
+from ._types import HelpFormatter, existing, folder, path, positive, share, workers
 
 if TYPE_CHECKING:  # argparse has no public names for them
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # pyright: ignore[reportPrivateUsage]
-    Group = argparse._ArgumentGroup  # pyright: ignore[reportPrivateUsage]
+    Group = argparse._ActionsContainer  # pyright: ignore[reportPrivateUsage]
 
-_NARROW_CLASSES = 254  # foreground classes that 8-bit label maps hold beside 0 and 255
-
+Settings = TypeVar("Settings")
 
 ABOUT_RUNS = """\
 A run that was killed goes on when it is started again: files are complete or not there (a hidden
@@ -23,77 +23,74 @@ A run that was killed goes on when it is started again: files are complete or no
 a folder never mixes the results of two settings.
 
 exit codes: 0 all is well; 1 an image failed: the others are done, and the failures are listed at
-the end; 2 bad use, and nothing was done.
+the end; or the workers were lost: the same command goes on; 2 bad use, and nothing was done.
 """
 
 
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of descriptions, and uses the width of the terminal up to 100 columns."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=28)
-        self._width = min(self._width, 98)
-
-
-def folder(text: str) -> Path:
-    """Type of an option: an existing folder, as an absolute path, since workers may be anywhere."""
-    path = Path(text).absolute()
-    if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is not a folder")
-    return path
-
-
-def existing(text: str) -> Path:
-    """Type of an option: an existing file or folder."""
-    path = Path(text).absolute()
-    if not path.exists():
-        raise argparse.ArgumentTypeError(f"{text} does not exist")
-    return path
-
-
-def path(text: str) -> Path:
-    """Type of an option: a path, whether it exists or not."""
-    return Path(text).absolute()
-
-
-def share(text: str) -> float:
-    """Type of an option: a number in [0, 1], or a fraction such as 32/255."""
-    numerator, _, denominator = text.partition("/")
-    try:
-        value = float(numerator) / float(denominator or 1)
-    except (ValueError, ZeroDivisionError):
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number in [0, 1] or a/b, got {text!r}")
-    return value
-
-
-def positive(text: str) -> int:
-    """Type of an option: an integer of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected an integer of at least 1, got {text!r}")
-    return int(text)
-
-
-def natural(text: str) -> int:
-    """Type of an option: an integer of at least 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected an integer of at least 0, got {text!r}")
-    return int(text)
-
-
-def workers(text: str) -> int:
-    """Type of an option: a number of processes, or -1 for one a core."""
-    if text == "-1":
-        return -1
-    return positive(text)
-
-
-def add_cams(group: Group, *, required: bool = True) -> None:
-    """``--cams`` and its format."""
-    group.add_argument(
-        "--cams", type=folder, required=required, metavar="DIR", help="folder of CAM dumps"
+def add_command(
+    commands: Commands,
+    name: str,
+    prepare: Callable[[argparse.Namespace], Callable[[], int]],
+    *,
+    about: str,
+    description: str,
+    epilog: str,
+) -> argparse.ArgumentParser:
+    """A command without options; ``prepare`` checks these and what they name, and gives the run."""
+    parser = commands.add_parser(
+        name,
+        help=about,
+        description=description,
+        epilog=epilog,
+        formatter_class=HelpFormatter,
     )
+    parser.set_defaults(parser=parser, prepare=prepare)
+    return parser
+
+
+def settings_of(kind: type[Settings], args: argparse.Namespace) -> Settings:
+    """A dataclass of the options that have the names of its fields."""
+    return kind(**{name: getattr(args, name) for name in inspect.signature(kind).parameters})
+
+
+def add_folder(group: Group, flag: str, text: str, *, required: bool = True) -> None:
+    """An existing folder."""
+    group.add_argument(flag, type=folder, required=required, metavar="DIR", help=text)
+
+
+def add_out(group: Group, text: str) -> None:
+    """``--out``, the folder that a command fills."""
+    group.add_argument("--out", type=path, required=True, metavar="DIR", help=text)
+
+
+def add_share(group: Group, flag: str, default: float, text: str, shown: str = "") -> None:
+    """A number in [0, 1]."""
+    text = f"{text} (default: {shown or default})"
+    group.add_argument(flag, type=share, default=default, metavar="T", help=text)
+
+
+def add_saliency_threshold(group: Group, text: str) -> None:
+    """Where the salient region begins."""
+    add_share(group, "--saliency-threshold", 32 / 255, text, "32/255")
+
+
+def add_integer(
+    group: Group, flag: str, text: str, *, kind: Callable[[str], int] = positive, **more: Any
+) -> None:
+    """A number of something."""
+    group.add_argument(flag, type=kind, metavar="N", help=text, **more)
+
+
+def add_ignore_index(group: Group, wide: str) -> None:
+    """``--ignore-index``, whose default depends on the number of classes."""
+    add_integer(
+        group, "--ignore-index", f"label of ignored pixels (default: 255; 65535 with {wide})"
+    )
+
+
+def add_cams(group: Group) -> None:
+    """``--cams`` and its format."""
+    add_folder(group, "--cams", "folder of CAM dumps")
     add_cam_format(group, "--cam-format", "--cams")
 
 
@@ -121,20 +118,13 @@ def add_image_labels(group: Group) -> None:
         "VOC XML annotations",
     )
     add_list(group, "all of --image-labels")
-    group.add_argument(
+    add_integer(
+        group,
         "--num-classes",
-        type=positive,
-        metavar="N",
-        help="number of foreground classes (VOC 20, COCO 80; default: the highest class in "
-        f"--image-labels, + 1); with more than {_NARROW_CLASSES} label maps have 16 bits",
+        "number of foreground classes (VOC 20, COCO 80; default: the highest class in "
+        f"--image-labels, + 1); with more than {NARROW_CLASSES} label maps have 16 bits",
     )
-    group.add_argument(
-        "--ignore-index",
-        type=positive,
-        metavar="N",
-        help=f"label of ignored pixels (default: 255; 65535 with more than {_NARROW_CLASSES} "
-        "classes)",
-    )
+    add_ignore_index(group, f"more than {NARROW_CLASSES} classes")
 
 
 def add_list(group: Group, default: str) -> None:
@@ -149,32 +139,30 @@ def add_list(group: Group, default: str) -> None:
 
 def add_sparse_ratio(group: Group) -> None:
     """The last rule of every label step."""
-    group.add_argument(
+    add_share(
+        group,
         "--sparse-ratio",
-        type=share,
-        default=0.01,
-        metavar="R",
-        help="a label map whose share of object pixels is below R is ignored whole; 0 turns this "
-        "off (default: %(default)s)",
+        0.01,
+        "a label map whose share of object pixels is below T is ignored whole; 0 turns this off",
     )
 
 
 def add_run(parser: argparse.ArgumentParser, *, writes: bool = True) -> None:
     """Options of how a command runs."""
     group = parser.add_argument_group("how to run")
-    group.add_argument(
+    add_integer(
+        group,
         "--jobs",
-        type=workers,
+        "processes that work in parallel, -1 for one a core (default: %(default)s); more than 1 "
+        "need joblib: pip install 'wsss-nonsalient[cli]'",
+        kind=workers,
         default=1,
-        metavar="N",
-        help="processes that work in parallel, -1 for one a core (default: %(default)s); more "
-        "than 1 need joblib: pip install 'wsss-nonsalient[cli]'",
     )
     group.add_argument(
         "--dask",
         metavar="ADDRESS",
         help="work on the Dask cluster with this scheduler, such as tcp://10.0.0.1:8786, whose "
-        "workers see the same files under the same paths",
+        "workers have this package and see the same files under the same paths",
     )
     if writes:
         group.add_argument(
@@ -189,56 +177,3 @@ def add_run(parser: argparse.ArgumentParser, *, writes: bool = True) -> None:
             "that was killed goes on when it is started again",
         )
     group.add_argument("--quiet", action="store_true", help="no progress bar")
-
-
-def read_tasks(args: argparse.Namespace) -> list[Task]:
-    """Ids and classes of the images to work on; completes ``num_classes`` and ``ignore_index``."""
-    listed = None if args.list is None else list_ids(args.list)
-    # arrays do not always tell their ids; other files are read whole, for the number of classes
-    ids_of_array = listed if args.image_labels.suffix == ".npy" else None
-    known = read_image_labels(args.image_labels, ids=ids_of_array)
-    ids = list(known) if listed is None else listed
-    refuse_unknown(ids, known, args.list or args.image_labels, args.image_labels)
-    highest = max((max(classes, default=-1) for classes in known.values()), default=-1)
-    if args.num_classes is None:
-        args.num_classes = max(1, highest + 1)
-    if highest >= args.num_classes:
-        raise ValueError(
-            f"{args.image_labels}: class {highest} is out of range for --num-classes "
-            f"{args.num_classes}; classes count from 0"
-        )
-    check_label_range(args)
-    return [Task(image_id, known[image_id]) for image_id in ids]
-
-
-def check_label_range(args: argparse.Namespace) -> None:
-    """Give ``ignore_index`` its default, and check that the files can hold all labels."""
-    wide = args.num_classes > _NARROW_CLASSES
-    if args.ignore_index is None:
-        args.ignore_index = 65535 if wide else 255
-    if args.ignore_index <= args.num_classes:
-        raise ValueError(
-            f"--ignore-index {args.ignore_index} is a label: 0 to {args.num_classes} are taken"
-        )
-    if args.ignore_index > (65535 if wide else 255):
-        raise ValueError(
-            f"--ignore-index {args.ignore_index} does not fit the label files: with "
-            f"{args.num_classes} classes they have {16 if wide else 8} bits"
-        )
-
-
-def refuse_unknown(ids: Sequence[str], known: Iterable[str], of: Path, place: Path) -> None:
-    """Check that there are ids and that each is known."""
-    if not ids:
-        raise ValueError(f"{of}: no image to work on")
-    known = set(known)
-    unknown = [image_id for image_id in ids if image_id not in known]
-    if unknown:
-        raise ValueError(
-            f"{of}: {len(unknown)} of {len(ids)} ids are not in {place}: {some(unknown)}"
-        )
-
-
-def some(names: Sequence[str], most: int = 5) -> str:
-    """The first few of many names."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" * (len(names) > most))

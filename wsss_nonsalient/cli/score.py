@@ -18,8 +18,11 @@ from .. import SegmentationScore
 from ..io import VOC_CLASSES, list_ids, read_label, read_saliency
 from ..io._files import atomic_write
 from . import options
-from ._run import Task, check_run, outcomes, report_failures
+from ._inputs import check_pngs, png_ids
+from ._run import check_run, outcomes, report_failures
 from ._score_table import Ignored, results_of, table
+from ._task import Task
+from ._types import path
 
 _DESCRIPTION = """\
 Score label maps (predictions or pseudo labels) against ground-truth masks.
@@ -76,89 +79,64 @@ def count(settings: ScoreSettings, task: Task) -> Regions:
 
 def add_parser(commands: options.Commands) -> None:
     """The command and its options."""
-    parser = commands.add_parser(
+    parser = options.add_command(
+        commands,
         "score",
-        help="label maps against ground-truth masks",
+        prepare,
+        about="label maps against ground-truth masks",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=options.HelpFormatter,
     )
-    parser.set_defaults(parser=parser, prepare=prepare)
     files = parser.add_argument_group("files")
-    for name, text in (
-        ("predictions", "folder of the label maps to score"),
-        ("targets", "folder of the ground-truth masks"),
-    ):
-        files.add_argument(
-            f"--{name}", type=options.folder, required=True, metavar="DIR", help=text
-        )
+    options.add_folder(files, "--predictions", "folder of the label maps to score")
+    options.add_folder(files, "--targets", "folder of the ground-truth masks")
     options.add_list(files, "all of --predictions")
-    files.add_argument(
-        "--saliency",
-        type=options.folder,
-        metavar="DIR",
-        help="folder of saliency maps ID.png: score the non-salient region by itself too",
-    )
-    files.add_argument(
-        "--json", type=options.path, metavar="FILE", help="write all scores into this file too"
-    )
+    text = "folder of saliency maps ID.png: score the non-salient region by itself too"
+    options.add_folder(files, "--saliency", text, required=False)
+    files.add_argument("--json", type=path, metavar="FILE", help="write all scores into it too")
     _add_counting(parser)
     options.add_run(parser, writes=False)
 
 
 def _add_counting(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("counting")
-    group.add_argument(
-        "--num-classes",
-        type=options.positive,
-        required=True,
-        metavar="N",
-        help="number of labels, the background included: 21 for VOC, 81 for COCO",
-    )
+    text = "number of labels, the background included: 21 for VOC, 81 for COCO"
+    options.add_integer(group, "--num-classes", text, required=True)
     group.add_argument(
         "--ignored",
         choices=("leave-out", "wrong"),
         default="leave-out",
         help="what pixels are whose prediction is ignored (default: %(default)s)",
     )
-    group.add_argument(
-        "--ignore-index",
-        type=options.positive,
-        metavar="N",
-        help="label of ignored pixels (default: 255; 65535 with more than 255 labels)",
-    )
-    group.add_argument(
-        "--saliency-threshold",
-        type=options.share,
-        default=32 / 255,
-        metavar="T",
-        help="saliency below it is the non-salient region (default: 32/255)",
-    )
+    options.add_ignore_index(group, "more than 255 labels")
+    options.add_saliency_threshold(group, "saliency below it is the non-salient region")
 
 
 def prepare(args: argparse.Namespace) -> Callable[[], int]:
     """Check the options and what they name."""
     check_run(args)
-    ignore_index = args.ignore_index or (255 if args.num_classes <= 255 else 65535)
-    if ignore_index < args.num_classes:
-        raise ValueError(f"--ignore-index {ignore_index} is a label: there are {args.num_classes}")
-    if args.list is not None:
-        ids = list_ids(args.list)
-    else:
-        ids = sorted(path.stem for path in args.predictions.glob("*.png"))
+    if args.ignore_index is None:
+        args.ignore_index = 255 if args.num_classes <= 255 else 65535
+    if args.ignore_index < args.num_classes:
+        raise ValueError(
+            f"--ignore-index {args.ignore_index} is a label: there are {args.num_classes}"
+        )
     if args.json is not None and not args.json.parent.is_dir():
         raise ValueError(f"--json: {args.json.parent} is not a folder")
+    ids = png_ids(args.predictions) if args.list is None else list_ids(args.list)
     if not ids:
         raise ValueError(f"{args.list or args.predictions}: no image to work on")
-    settings = ScoreSettings(
-        predictions=args.predictions,
-        targets=args.targets,
-        saliency=args.saliency,
-        saliency_threshold=args.saliency_threshold,
-        num_classes=args.num_classes,
-        ignore_index=ignore_index,
+    tasks = [Task(image_id) for image_id in ids]
+    settings = options.settings_of(ScoreSettings, args)
+    check_pngs(
+        tasks,
+        {
+            "--predictions": settings.predictions,
+            "--targets": settings.targets,
+            "--saliency": settings.saliency,
+        },
     )
-    return functools.partial(_run, args, settings, [Task(image_id) for image_id in ids])
+    return functools.partial(_run, args, settings, tasks)
 
 
 def _run(args: argparse.Namespace, settings: ScoreSettings, tasks: Sequence[Task]) -> int:
