@@ -208,3 +208,22 @@ def test_wrong_options_are_refused() -> None:
         GlobalReasoningUnit(4, 4, dims=4)
     with pytest.raises(TypeError, match="normalize: expected a bool, got str 'no'"):
         GlobalReasoningUnit(4, 4, normalize="no")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.0, 1.0, None])
+@pytest.mark.parametrize("tracked", [True, False])
+def test_batch_norm_is_that_of_the_module(momentum: float | None, tracked: bool) -> None:
+    """Folded or run as a module (here because of a hook): same results, running statistics."""
+    torch.manual_seed(0)
+    folded = GlobalReasoningUnit(6, 3, zero_init=False).double()
+    folded.blocker = torch.nn.BatchNorm2d(
+        6, eps=1e-4, momentum=momentum, track_running_stats=tracked
+    ).double()
+    as_module = copy.deepcopy(folded)
+    as_module.blocker.register_forward_hook(lambda *_: None)
+    for training in (True, True, False, True):
+        x = torch.randn(2, 6, 5, 4, dtype=torch.float64) + 3
+        results = [unit.train(training)(x) for unit in (folded, as_module)]
+        torch.testing.assert_close(results[0], results[1])
+    states = [unit.blocker.state_dict() for unit in (folded, as_module)]
+    torch.testing.assert_close(states[0], states[1])

@@ -1,0 +1,96 @@
+"""The ways that are fast on a CPU give exactly what the plain operations give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import wsss_nonsalient as wn
+from tests.helpers import IMAGE_DTYPES, KINDS, Kind, assert_same, make_images
+from wsss_nonsalient import _masks, initial, pom
+from wsss_nonsalient._pom_thresholds import map_threshold
+
+
+@pytest.fixture
+def plain_ways(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """What a GPU and a compiled graph do, here."""
+    for module in (_masks, initial, pom):
+        monkeypatch.setattr(module, "is_eager_cpu", lambda _: False)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
+@pytest.mark.parametrize("bg_threshold", [0.0, 0.3, 0.9])
+def test_both_ways_agree(
+    kind: Kind, dtype: torch.dtype, bg_threshold: float, plain_ways: pytest.MonkeyPatch
+) -> None:
+    images = make_images(7, (5,), kind=kind, dtype=dtype, size=(19, 23), num_classes=4)
+    options = [(0.3, 0.9, 0.8), (0.0, 0.0, 0.0), (0.5, 0.2, 0.4), (1.0, 1.0, 1.0)]
+
+    def results() -> list[torch.Tensor]:
+        cam, present = images.cam, images.image_labels
+        found = [
+            wn.initial_labels(
+                cam, images.saliency, present,
+                fg_threshold=fg, conflict_threshold=conflict, attention_threshold=attention,
+            )
+            for fg, conflict, attention in options
+        ]  # fmt: skip
+        for quartile in ("linear", "nested-median"):
+            found.append(
+                wn.pom_thresholds(
+                    cam, images.labels, present, bg_threshold=bg_threshold, quartile=quartile
+                )
+            )
+            found.append(
+                wn.pom_refine(
+                    images.labels, cam, present, bg_threshold=bg_threshold, quartile=quartile
+                )
+            )
+        found.append(wn.nsrm_mask(images.prediction, images.labels, present, kernel_size=4))
+        return found
+
+    plain = results()
+    plain_ways.undo()
+    for fast, expected in zip(results(), plain, strict=True):
+        assert_same(fast, expected)
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-3, 1e-9, 0.0])
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (1, 8), (5, 13), (40, 50)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.uint8], ids=str)
+def test_medians_of_near_values(dtype: torch.dtype, size: tuple[int, int], spread: float) -> None:
+    """Many values in one bin of the histogram, and many equal ones."""
+    random = torch.Generator().manual_seed(3)
+    one_map = (
+        0.5 + spread * (torch.rand(size, generator=random, dtype=torch.float64) - 0.5)
+    ).round(decimals=10)
+    one_map = (one_map * 255).round().to(dtype) if dtype == torch.uint8 else one_map.to(dtype)
+    mask = torch.rand(size, generator=random) < 0.5
+    members = (one_map / 255 if dtype == torch.uint8 else one_map)[mask].numpy()
+    found = map_threshold(one_map, mask.to(torch.uint8), 0.3, "linear")
+    if len(members):
+        kind = members.dtype.type
+        assert kind(found) == np.median(members)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int64], ids=str)
+def test_replace_wraps_around_exactly(dtype: torch.dtype) -> None:
+    info = torch.iinfo(dtype)
+    random = torch.Generator().manual_seed(0)
+    labels = torch.randint(info.min, info.max, (50,), generator=random, dtype=dtype)
+    mask = torch.rand(50, generator=random) < 0.5
+    for value in (info.min, 0, 1, info.max):
+        expected = labels.masked_fill(mask, value)
+        assert_same(_masks.replace(labels, mask.to(torch.uint8), value), expected)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 32 / 255, 0.3, 0.5, 0.9, 1.0, -1.0, 2.0])
+def test_levels_compare_as_their_values(threshold: float) -> None:
+    image = torch.arange(256, dtype=torch.uint8)
+    values = image.to(torch.float32) / 255
+    assert_same(_masks.above(image, threshold).bool(), values > threshold)
+    assert_same(_masks.at_least(image, threshold).bool(), values >= threshold)
+    assert_same(_masks.above(values, threshold).bool(), values > threshold)
