@@ -49,7 +49,7 @@ MISTAKES: dict[str, tuple[Mistake, str]] = {
     ),
     "empty folder of dumps": (
         lambda f: f.labels("psa", "out", "--cam-format=auto", *options(f, "cams", "empty")),
-        "{root}/empty: expected CAM dumps (npy, npz or png files), got none",
+        "--cams: {root}/empty: expected CAM dumps (npy, npz or png files), got none",
     ),
     "dumps of several kinds": (
         lambda f: f.labels("psa", "out", "--cam-format=auto", *options(f, "cams", "mixed")),
@@ -150,7 +150,7 @@ def test_a_folder_never_mixes_two_settings(
     before = folders.read("out")
     other = (*labels, "--no-pom", "--overwrite")
     assert run(*other, *options(folders, "list", "ids.txt")) == 2
-    assert "has files of 2 other images, such as 2007_000000" in capsys.readouterr().err
+    assert "has 2 other files, such as 2007_000000.png" in capsys.readouterr().err
     assert folders.read("out") == before
     assert run(*labels, "--overwrite", *options(folders, "list", "ids.txt")) == 0
     assert folders.read("out") == before
@@ -160,6 +160,19 @@ def test_a_folder_never_mixes_two_settings(
     assert "was filled with other options (command: None there, labels now" in (
         capsys.readouterr().err
     )
+
+
+def test_a_folder_of_one_format_takes_no_other(
+    folders: Folders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*folders.convert("psa", "out")) == 0
+    before = folders.read("out")
+    assert run(*folders.convert("psa", "out", to="irn")) == 2
+    assert "(to: nsrom there, irn now)" in capsys.readouterr().err
+    assert run(*folders.convert("psa", "out", "--overwrite", to="irn")) == 2
+    assert f"has {len(before)} other files" in capsys.readouterr().err
+    assert folders.read("out") == before
+    assert not list((folders.root / "out").glob("*.npy"))
 
 
 def test_a_folder_that_was_emptied_takes_other_options(folders: Folders) -> None:
@@ -178,7 +191,7 @@ def test_pictures_of_unknown_origin_are_not_gone_on_with(
         assert run(*folders.labels("psa", "out", *extra)) == 2
     errors = capsys.readouterr().err
     assert "has other.png and no record of what made it" in errors
-    assert "has files of 1 other images, such as other" in errors
+    assert "has 1 other files, such as other.png" in errors
 
 
 def test_a_folder_that_cannot_be_written(

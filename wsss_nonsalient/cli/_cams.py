@@ -14,13 +14,16 @@ from ..io.cam_files import UndecidedFormatError
 
 
 def cam_format(folder: Path, name: str, option: str) -> str:
-    """The format of a folder of dumps, found out if it is ``auto``."""
+    """The format of the folder of dumps that an option gives, found out if it is ``auto``."""
     if name != "auto":
         return name
     try:
         return detect_cam_format(folder)
     except UndecidedFormatError as error:
-        raise ValueError(f"{error}: {option}") from error
+        flag = f"{option.removesuffix('s')}-format"
+        raise ValueError(f"{option}: {error}: {flag}") from error
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from error
 
 
 def maps_of(cams: CAMs, classes: Sequence[int], *, zero_if_missing: bool = False) -> Tensor:

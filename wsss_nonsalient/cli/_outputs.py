@@ -25,6 +25,7 @@ Settings = TypeVar("Settings")
 
 _RECORD = ".wsss-nonsalient.json"
 _JOURNAL = ".wsss-nonsalient.done"
+_ENDINGS = (".png", ".npy", ".npz")  # of all commands' files
 
 Step = Callable[[Task, bool], Sequence[str]]
 """Works on an image and writes its files if the flag says so; returns the names of the files."""
@@ -116,7 +117,7 @@ def _make_ready(args: argparse.Namespace, job: Job) -> list[Task]:
     """The images to work on, of which no file is left in the folder that could be a stale one."""
     args.out.mkdir(parents=True, exist_ok=True)
     there: dict[str, set[str]] = {}
-    for name in _names(args.out, job):
+    for name in _names(args.out, job.ending):
         there.setdefault(job.image_of(name), set()).add(name)
     done: Mapping[str, set[str]] = there if job.one_file else read_journal(args.out / _JOURNAL)
     if args.overwrite:
@@ -141,13 +142,14 @@ def _check_out(args: argparse.Namespace, job: Job) -> None:
             raise ValueError(f"--out: is the folder of --{name.replace('_', '-')}")
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out: {out} is a file, expected a folder")
-    names, record = _names(out, job), _read_record(out)
+    names, record = _names(out, *_ENDINGS), _read_record(out)
     if names and record is None and not args.overwrite:
         raise ValueError(
             f"{out} has {names[0]} and no record of what made it ({_RECORD}): give another --out, "
             "or --overwrite"
         )
-    ids = [job.image_of(name) for name in names]
+    known = {task.image_id for task in job.tasks}
+    own = [name for name in names if name.endswith(job.ending) and job.image_of(name) in known]
     wanted: dict[str, object] = json.loads(_record(job))
     if names and record != wanted:
         if not args.overwrite:
@@ -155,11 +157,11 @@ def _check_out(args: argparse.Namespace, job: Job) -> None:
                 f"{out} was filled with other options ({_changes(record or {}, wanted)}): give "
                 "another --out, or --overwrite"
             )
-        others = set(ids) - {task.image_id for task in job.tasks}
+        others = sorted(set(names) - set(own))
         if others:
             raise ValueError(
-                f"{out} has files of {len(others):,} other images, such as {min(others)}, which "
-                "--overwrite would leave beside those of other options: give another --out"
+                f"{out} has {len(others):,} other files, such as {others[0]}, which --overwrite "
+                "would leave beside those of other options: give another --out"
             )
 
 
@@ -168,10 +170,10 @@ def _changes(record: Mapping[str, object], wanted: Mapping[str, object]) -> str:
     return "; ".join(f"{name}: {record.get(name)} there, {wanted.get(name)} now" for name in names)
 
 
-def _names(out: Path, job: Job) -> list[str]:
-    """Files in the folder that the job's own look like; one listing for all images."""
+def _names(out: Path, *endings: str) -> list[str]:
+    """Files in the folder that have an ending; one listing for all images."""
     paths = out.iterdir() if out.is_dir() else ()
-    return sorted(p.name for p in paths if p.suffix == job.ending and not p.name.startswith("."))
+    return sorted(p.name for p in paths if p.suffix in endings and not p.name.startswith("."))
 
 
 def _record(job: Job) -> str:

@@ -7,7 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from ..io.cam_files import UndecidedFormatError
+
 Value = TypeVar("Value")
+
+_PLAIN = (
+    FileNotFoundError,
+    ImportError,
+    IsADirectoryError,
+    OSError,
+    UndecidedFormatError,
+    ValueError,
+)
 
 
 class Task(NamedTuple):
@@ -42,7 +53,7 @@ def in_words(error: BaseException) -> str:
     """What went wrong, without the error's type where its text says it all."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    if type(error) in (FileNotFoundError, IsADirectoryError, OSError, ValueError, ImportError):
+    if type(error) in _PLAIN:
         return str(error)
     return f"{type(error).__name__}: {error}"
 

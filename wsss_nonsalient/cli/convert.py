@@ -85,7 +85,7 @@ def add_parser(commands: options.Commands) -> None:
 def prepare(args: argparse.Namespace) -> Callable[[], int]:
     """Check the options and what they name."""
     check_run(args)
-    args.cam_format = cam_format(args.cams, args.cam_format, "--cam-format")
+    args.cam_format = cam_format(args.cams, args.cam_format, "--cams")
     if args.cam_format == "wsol" and args.image_labels is None:
         raise ValueError("--image-labels: needed, wsol dumps do not say of which class they are")
     known = cam_ids(args.cams, format=args.cam_format)

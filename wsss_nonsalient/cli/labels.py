@@ -198,10 +198,10 @@ def prepare(args: argparse.Namespace) -> Callable[[], int]:
     """Check the options and what they name."""
     check_run(args)
     tasks = read_tasks(args)
-    args.cam_format = cam_format(args.cams, args.cam_format, "--cam-format")
+    args.cam_format = cam_format(args.cams, args.cam_format, "--cams")
     check_cams(tasks, "--cams", args.cams, args.cam_format)
     if args.oa_cams is not None:
-        args.oa_cam_format = cam_format(args.oa_cams, args.oa_cam_format, "--oa-cam-format")
+        args.oa_cam_format = cam_format(args.oa_cams, args.oa_cam_format, "--oa-cams")
         check_cams(tasks, "--oa-cams", args.oa_cams, args.oa_cam_format)
     elif args.oa_cam_format != "auto":
         raise ValueError("--oa-cam-format: there is no --oa-cams")
