@@ -20,22 +20,12 @@ from pipeline.integral import integral
 from pipeline.label import label
 from pipeline.mask import mask
 from pipeline.predictions import predict
+from pipeline.report import COLUMNS
 from pipeline.results import collect_facts
 from pipeline.run_folder import Run, claim, write_json
 from pipeline.score import score_folder
 from pipeline.segment import segment
 from run import build_parser, prepare, start_fabric
-
-COLUMNS = {
-    "miou": "mIoU",
-    "miou_strict": "strict mIoU",
-    "ignored": "ignored",
-    "missed": "objects missed",
-    "missed_non_salient": "non-salient missed",
-    "ignored_non_salient": "non-salient ignored",
-    "right_non_salient": "non-salient right",
-    "false_objects": "background called object",
-}
 
 
 @dataclass(frozen=True)
