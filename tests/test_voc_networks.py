@@ -410,7 +410,7 @@ def test_synchronised_batch_norms(name: str) -> None:
     assert isinstance(unit.blocker, nn.SyncBatchNorm)
     for one, two in zip(actual, expected, strict=True):
         assert two.std() > 0
-        assert torch.equal(one, two)
+        torch.testing.assert_close(one, two)  # the unit folds a plain batch norm only
 
 
 @pytest.mark.parametrize("name", sorted(TRUNKS.keys() - {"released_resnet101"}))
