@@ -42,8 +42,12 @@ def small_run(
 ) -> tuple[Path, dict[str, Any]]:
     import run
 
-    out = tmp_path_factory.mktemp("voc") / "run"
-    return out, run.main(options(small_data, out))
+    out, threads = tmp_path_factory.mktemp("voc") / "run", torch.get_num_threads()
+    torch.set_num_threads(1)  # sums depend on the number of threads
+    try:
+        return out, run.main(options(small_data, out))
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture

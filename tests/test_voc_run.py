@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,14 @@ ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "examples" / "voc" / "run.py"
 Finished = tuple[Path, dict[str, Any]]  # run folder and results
 STEPS = ("initial", "pom", "nsrm", "segmentation_1", "segmentation_2")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in small_run
+    yield
+    torch.set_num_threads(threads)
 
 
 def files_of(out: Path, *folders: str) -> dict[str, bytes]:
@@ -104,7 +113,7 @@ def test_a_missing_label_stops_the_training(
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
