@@ -156,6 +156,8 @@ class GlobalReasoningUnit(nn.Module):
         projection = functional.pad(projection, (0, 0, 0, 1), value=1.0)
         if torch.promote_types(residual.dtype, x.dtype) == x.dtype:
             added = torch.baddbmm(positions, extended, projection).view_as(x)
+            if x.dim() == 4 and not x.is_contiguous():  # as x + ... would: channels_last stays so
+                added = added.contiguous(memory_format=torch.channels_last)
             return added.to(residual.dtype)
         return residual + torch.bmm(extended, projection).view_as(x).to(residual.dtype)
 
