@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ._checks import Sizes, check_ignore_index, check_integer, check_tensor
-from ._masks import equals, is_set, replace
+from ._masks import equals, is_set, narrowed, replace
 from ._values import in_label_range, native_integers, reads_values, verify
 
 
@@ -88,7 +88,10 @@ class SegmentationScore:
         check_tensor("target", target, "* H W", "label", sizes)
         if region is not None:
             check_tensor("region", region, "* H W", "bool", sizes)
-        prediction, target = native_integers(prediction), native_integers(target)
+        prediction, target = (
+            narrowed(native_integers(prediction)),
+            narrowed(native_integers(target)),
+        )
         highest = self.num_classes - 1
         if reads_values(target):
             verify(
