@@ -121,4 +121,5 @@ def case(images: int, present: int, classes: int = 20, side: int = 224) -> Itera
 
 def _spread(one_map: Tensor) -> Tensor:
     """From 0 to 1, whatever the scale and the offset were."""
-    return (one_map - one_map.min()) / (one_map.max() - one_map.min())
+    height = one_map.max() - one_map.min()
+    return (one_map - one_map.min()) / height.clamp(min=1e-12)  # zero where there is nothing

@@ -138,11 +138,7 @@ class GlobalReasoningUnit(nn.Module):
     def _reason(self, residual: Tensor, x: Tensor) -> Tensor:
         positions = x.flatten(2)
         num_images = x.shape[0]
-        weight = self.conv_proj.weight.flatten(1).expand(num_images, -1, -1)
-        if self.conv_proj.bias is None:
-            projection = torch.bmm(weight, positions)
-        else:
-            projection = torch.baddbmm(self.conv_proj.bias[:, None], weight, positions)
+        projection = self._projection(positions)
         nodes = self.gcn(self._nodes(positions, projection))
         extended = torch.matmul(self.conv_extend.weight.flatten(1), nodes)
         if x.numel() == 0 or not self._folds():
@@ -160,6 +156,15 @@ class GlobalReasoningUnit(nn.Module):
                 added = added.contiguous(memory_format=torch.channels_last)
             return added.to(residual.dtype)
         return residual + torch.bmm(extended, projection).view_as(x).to(residual.dtype)
+
+    def _projection(self, positions: Tensor) -> Tensor:
+        """(N, M, L), by the kernel that is faster on a CPU: forward, or forward and backward."""
+        weight, bias = self.conv_proj.weight.flatten(2), self.conv_proj.bias
+        if bias is None or not torch.is_grad_enabled():
+            return functional.conv1d(positions, weight, bias)
+        return torch.baddbmm(
+            bias[:, None], weight.squeeze(2).expand(len(positions), -1, -1), positions
+        )
 
     def _folds(self) -> bool:
         """Whether the batch norm is a plain one, without hooks, to be computed by a scale."""
