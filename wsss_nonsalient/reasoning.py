@@ -163,7 +163,7 @@ class GlobalReasoningUnit(nn.Module):
         if bias is None or not torch.is_grad_enabled():
             return functional.conv1d(positions, weight, bias)
         return torch.baddbmm(
-            bias[:, None], weight.squeeze(2).expand(len(positions), -1, -1), positions
+            bias[:, None], weight.squeeze(2).expand(positions.shape[0], -1, -1), positions
         )
 
     def _folds(self) -> bool:
