@@ -140,6 +140,24 @@ def test_one_value_a_channel_in_training_is_refused(unit: GlobalReasoningUnit) -
     assert unit(x).isfinite().all()
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_layout_of_the_input_is_kept(dtype: torch.dtype, training: bool) -> None:
+    wide = torch.randn(2, 6, 5, 4, 3)
+    inputs = {
+        1: wide[..., 0, 0].transpose(1, 2).contiguous().transpose(1, 2),
+        2: wide[..., 0].to(memory_format=torch.channels_last),
+        3: wide.to(memory_format=torch.channels_last_3d),
+    }
+    for dims, x in inputs.items():
+        unit = GlobalReasoningUnit(6, 4, dims=dims).train(training)
+        x = x.to(dtype)
+        with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
+            y = unit(x)
+        assert y.stride() == x.stride(), dims
+        assert torch.equal(y, x), dims  # zero initialisation: the identity
+
+
 def test_works_as_a_module(unit: GlobalReasoningUnit) -> None:
     unit.eval()
     x = torch.randn(2, 6, 5, 4)

@@ -17,6 +17,7 @@ import pytest
 import run
 import torch
 from pipeline import classify, label, mask, predictions, segment, training
+from pipeline.run_folder import describe_weights
 
 from wsss_nonsalient import OACAMAccumulator, SegmentationScore
 from wsss_nonsalient.io import read_label, read_saliency
@@ -92,6 +93,16 @@ def test_a_run_of_another_configuration_is_refused(small_run: Finished, small_da
     out, _ = small_run
     with pytest.raises(SystemExit, match=r"another configuration: label.fg_threshold was 0.3, is"):
         run.main(options(small_data, out, "--label.fg_threshold=0.5"))
+
+
+def test_weights_are_known_by_what_is_in_them(tmp_path: Path) -> None:
+    for name, content in (("a/w.pth", b"1"), ("b/w.pth", b"1"), ("c/w.pth", b"2")):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(content)
+    one, moved, other = (describe_weights(str(tmp_path / f"{own}/w.pth")) for own in "abc")
+    assert one == moved != other
+    assert str(tmp_path) not in one
+    assert describe_weights("imagenet") == "imagenet"
 
 
 def test_stages_one_by_one(small_run: Finished, small_data: Path, tmp_path: Path) -> None:

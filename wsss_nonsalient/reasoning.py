@@ -152,9 +152,7 @@ class GlobalReasoningUnit(nn.Module):
         projection = functional.pad(projection, (0, 0, 0, 1), value=1.0)
         if torch.promote_types(residual.dtype, x.dtype) == x.dtype:
             added = torch.baddbmm(positions, extended, projection).view_as(x)
-            if x.dim() == 4 and not x.is_contiguous():  # as x + ... would: channels_last stays so
-                added = added.contiguous(memory_format=torch.channels_last)
-            return added.to(residual.dtype)
+            return _laid_out_as(residual, added)
         return residual + torch.bmm(extended, projection).view_as(x).to(residual.dtype)
 
     def _projection(self, positions: Tensor) -> Tensor:
@@ -215,6 +213,13 @@ class GlobalReasoningUnit(nn.Module):
             f"{self.in_channels}, {self.num_nodes}, state_channels={self.state_channels}, "
             f"dims={self.dims}, normalize={self.normalize}"
         )
+
+
+def _laid_out_as(x: Tensor, result: Tensor) -> Tensor:
+    """The result with the strides and the dtype of x, as ``x + ...`` has them (channels_last)."""
+    if x.is_contiguous():
+        return result.to(x.dtype)
+    return torch.empty_like(x).copy_(result)
 
 
 def _moments(extended: Tensor, projection: Tensor) -> tuple[Tensor, Tensor]:

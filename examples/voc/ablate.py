@@ -1,6 +1,6 @@
 """What each part of the method adds, for pseudo labels and for the final segmentation.
 
-    python examples/voc/ablate.py --config mini --seeds 0 1 2 --out runs/ablation \
+    python examples/voc/ablate.py --config mini --seeds 3 --out runs/ablation \
         --voc-root VOCdevkit --weights tf_efficientnet_lite0.safetensors
 
 A killed ablation goes on when started again. The features of frozen trunks are computed once.
@@ -9,11 +9,12 @@ A killed ablation goes on when started again. The features of frozen trunks are 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
 from typing import Any
 
+from jsonargparse.typing import PositiveInt
 from pipeline.classify import classify
 from pipeline.config import Config
 from pipeline.integral import integral
@@ -56,18 +57,18 @@ ROWS = (
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Run what is missing, write `ablation.json` and `ablation.md`, and return the former."""
     parser = build_parser((__doc__ or "").splitlines()[0])
-    parser.add_argument("--seeds", type=list[int], default=[0, 1, 2], help="such as '[0, 1, 2]'")
+    parser.add_argument("--seeds", type=PositiveInt, default=3, help="how many, from 0 on")
     args = parser.parse_args(argv)
-    args.seed, args.cache = args.seeds[0], args.cache or args.out / "features"
+    args.seed, args.cache, seeds = 0, args.cache or args.out / "features", range(args.seeds)
     try:
         run = prepare(args, parser.instantiate(args), start_fabric(args))
         rows: dict[str, list[dict[str, Any]]] = {row.name: [] for row in ROWS}
-        for seed in args.seeds:
+        for seed in seeds:
             for row in ROWS:
                 rows[row.name].append(scores_of(row, variant(run, seed, row.unit)))
     except (OSError, ValueError, ImportError, FloatingPointError) as error:
         raise SystemExit(f"error: {error}") from error
-    result = {"seeds": args.seeds, "rows": {name: summary(own) for name, own in rows.items()}}
+    result = {"seeds": list(seeds), "rows": {name: summary(own) for name, own in rows.items()}}
     if run.fabric.is_global_zero:
         write_json(args.out / "ablation.json", result)
         (args.out / "ablation.md").write_text(markdown(result), encoding="utf-8")
@@ -125,10 +126,18 @@ def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     } | {"classifier_map": spread(run["classifier_map"] for run in runs)}
 
 
-def spread(values: Iterator[float]) -> tuple[float, float]:
-    """Mean and sample standard deviation."""
-    numbers = list(values)
+def spread(values: Iterable[float | None]) -> tuple[float, float] | None:
+    """Mean and sample standard deviation; None if a value is not defined."""
+    given = list(values)
+    numbers = [value for value in given if value is not None]
+    if len(numbers) < len(given):
+        return None
     return mean(numbers), stdev(numbers) if len(numbers) > 1 else 0.0
+
+
+def plus_minus(own: Sequence[float] | None) -> str:
+    """Mean and deviation, in percent."""
+    return "-" if own is None else f"{100 * own[0]:.1f} ± {100 * own[1]:.1f}"
 
 
 def markdown(result: Mapping[str, Any]) -> str:
@@ -140,7 +149,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     ):
         lines = [["", *COLUMNS.values()], ["---"] * (len(COLUMNS) + 1)]
         lines += [
-            [name, *(f"{100 * m:.1f} ± {100 * s:.1f}" for m, s in row[kind].values())]
+            [name, *(plus_minus(own) for own in row[kind].values())]
             for name, row in result["rows"].items()
         ]
         text += f"## {title}\n\n" + "".join(f"| {' | '.join(cells)} |\n" for cells in lines) + "\n"

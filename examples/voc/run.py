@@ -74,7 +74,9 @@ def build_parser(description: str | None) -> ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="run folder; a killed run goes on")
     parser.add_argument("--voc-root", type=Path, help="folder with JPEGImages etc.")
     parser.add_argument("--weights", help="ImageNet weights of both trunks, if they are the same")
-    parser.add_argument("--cache", type=Path, help="folder of features that runs share")
+    parser.add_argument(
+        "--cache", type=Path, help="folder of features, for runs on the same pictures"
+    )
     parser.add_argument("--accelerator", default="auto", help="cpu, cuda, mps or auto")
     parser.add_argument("--devices", type=int, default=1, help="processes, of one device each")
     parser.add_argument("--machines", type=int, default=1, help="each with as many devices")

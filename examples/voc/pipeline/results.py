@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from .config import TrunkConfig
-from .run_folder import Run, facts_of, file_digest, identity, versions
+from .run_folder import Run, describe_weights, facts_of, identity, versions
 from .score import score
 
 STAGES = (
@@ -28,18 +26,12 @@ def collect_results(run: Run) -> dict[str, Any]:
             "processes": run.fabric.world_size,
             "pictures": {"train": len(run.train), "val": len(run.val)},
             "weights": {
-                "cam_trunk": describe_weights(run.config.cam_trunk),
-                "segmentation_trunk": describe_weights(run.config.segmentation_trunk),
+                "cam_trunk": describe_weights(run.config.cam_trunk.weights),
+                "segmentation_trunk": describe_weights(run.config.segmentation_trunk.weights),
             },
             "labels": {name: own["labels"] for name, own in facts.items() if "labels" in own},
         },
     }
-
-
-def describe_weights(trunk: TrunkConfig) -> str:
-    """Where the initial weights come from, with the SHA-256 of a file."""
-    path = Path(trunk.weights)
-    return f"{path.name} {file_digest(path)}" if path.is_file() else trunk.weights
 
 
 def collect_facts(run: Run) -> dict[str, dict[str, Any]]:

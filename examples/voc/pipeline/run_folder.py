@@ -91,8 +91,11 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def identity(run: Run) -> dict[str, Any]:
     """What the outcome of a run depends on."""
+    config = asdict(run.config)
+    for name in ("cam_trunk", "segmentation_trunk"):
+        config[name]["weights"] = describe_weights(config[name]["weights"])
     return {
-        **asdict(run.config),
+        **config,
         "seed": run.seed,
         "precision": str(run.fabric._precision.precision),
         "classes": list(run.data.class_names),
@@ -133,6 +136,12 @@ def photos_digest(photos: Iterable[Photo]) -> str:
     """SHA-256 of the pictures' ids and classes."""
     lines = (f"{photo.key} {' '.join(map(str, photo.classes))}\n" for photo in photos)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def describe_weights(weights: str) -> str:
+    """What a trunk starts from: a word of the configuration, or a file's name and SHA-256."""
+    path = Path(weights)
+    return f"{path.name} {file_digest(path)}" if path.is_file() else weights
 
 
 def file_digest(path: Path) -> str:

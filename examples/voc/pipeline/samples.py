@@ -51,7 +51,11 @@ class Samples(Dataset[Sample]):
 
 
 class PictureSamples(Samples):
-    """Pictures, resized to a square of `size` or (0) as they are, and augmented."""
+    """Pictures, resized to a square of `size` or (0) as they are, and augmented.
+
+    Raises:
+        ValueError: Training samples with labels would differ in size; random sizes have no crop.
+    """
 
     def __init__(
         self,
@@ -65,7 +69,11 @@ class PictureSamples(Samples):
         self.photos, self.size, self.seed = photos, size, seed
         self.labels, self.label_size = labels, label_size
         self.augmentation = augmentation
-        self.geometry = _crop(augmentation)
+        if labels is not None and not (size or augmentation.crop):
+            raise ValueError("expected a size or a crop: pictures as they are do not make a batch")
+        if not augmentation.crop and augmentation.scales != (1, 1):
+            raise ValueError(f"scales: random sizes need a crop, got {augmentation.scales}, crop 0")
+        self.crop = _crop(augmentation) if augmentation.crop else None
         jitter = augmentation.color_jitter
         self.color = v2.ColorJitter(*jitter) if jitter else v2.Identity()
 
@@ -80,8 +88,8 @@ class PictureSamples(Samples):
             torch.manual_seed(_visit_seed(self.seed, visit))
             mirrored = self.augmentation.flip and bool(torch.rand(()) < 0.5)
             image = self.color(image)
-            if self.augmentation.crop:
-                image, mask = self.geometry(image, mask)
+            if self.crop is not None:
+                image, mask = self.crop(image, mask)
         if mirrored:
             image, mask = image.flip(-1), mask.flip(-1)
         return _sample(visit, mirrored, image.float() / 255, _small(mask, self.label_size))
@@ -130,8 +138,6 @@ class FeatureSamples(Samples):
 
 def _crop(augmentation: AugmentationConfig) -> nn.Module:
     """Random size and random crop of a picture and its label; what lies outside is ignored."""
-    if not augmentation.crop:
-        return nn.Identity()
     fill = {tv_tensors.Image: MEAN_COLOR, tv_tensors.Mask: IGNORED}
     crop = v2.RandomCrop(augmentation.crop, pad_if_needed=True, fill=fill)
     transform: nn.Module = v2.Compose([_RandomScale(*augmentation.scales), crop])

@@ -25,6 +25,7 @@ from .run_folder import Run, is_complete, stage
 from .samples import IGNORED, Sample, Samples
 from .training import Schedule, train
 from .trunks import build_trunk
+from .weights import load_named
 
 CLASSIFIER = "classifier"  # as initial weights: those of the trained classifier's trunk
 
@@ -87,9 +88,9 @@ def build_segmentation_network(run: Run) -> Network:
     trunk = build_trunk(own.name, output_stride=own.output_stride, weights=weights)
     if own.weights == CLASSIFIER:
         state, _ = load_network(run.folder / "classify" / "network.safetensors")
-        prefix = "trunk."
+        prefix, path = "trunk.", str(run.folder / "classify")
         own_state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        trunk.load_state_dict(own_state)
+        load_named(trunk, own_state, source=path)
     trunk.requires_grad_(not own.frozen)
     if own.freeze_batch_norm:
         trunk.freeze_batch_norm()
