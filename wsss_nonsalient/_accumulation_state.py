@@ -134,7 +134,9 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> Tensor:
         if version != (1, 0):
             raise ValueError(f"{name} has npy version {version}")
         header: tuple[Any, ...] = np.lib.format.read_array_header_1_0(file)
-        data = bytearray(file.read())  # reading to the end checks the member's CRC
+        data = bytearray()
+        while piece := file.read(2**22):  # reading to the end checks the member's CRC
+            data += piece
     shape, fortran_order, dtype = header
     if dtype.name not in _DTYPES or not dtype.isnative or fortran_order:
         raise ValueError(f"{name} has dtype {dtype} or column order")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, distributed
@@ -21,7 +21,7 @@ from ._checks import (
     check_tensor,
     described,
 )
-from ._map_store import MapStore, storable_maps
+from ._storable_maps import storable_maps
 from ._synchronize import broadcast_each, gather, is_alone
 from ._values import (
     finite,
@@ -30,6 +30,9 @@ from ._values import (
     unit_interval,
     verify,
 )
+
+if TYPE_CHECKING:
+    from ._map_store import MapStore
 
 _STORAGE = (torch.uint8, torch.float16, torch.float32)
 
@@ -89,7 +92,7 @@ class OACAMAccumulator:
         self.min_probability = float(min_probability)
         self.dtype = dtype
         self._resized_to = None if map_size is None else check_size("map_size", map_size)
-        self._store = MapStore(self._resized_to, dtype)
+        self._store = _new_store(self._resized_to, dtype)
 
     @property
     def map_size(self) -> tuple[int, int] | None:
@@ -98,20 +101,20 @@ class OACAMAccumulator:
 
     def __len__(self) -> int:
         """Number of images seen by :meth:`update`, with or without a stored map."""
-        return len(self._store.rows)
+        return len(self._store.index.numbers)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._store.rows
+        return key in self._store.index.numbers
 
     def __iter__(self) -> Iterator[str]:
         """Keys in sorted order, which does not depend on the order of updates."""
-        return iter(sorted(self._store.rows))
+        return iter(sorted(self._store.index.numbers))
 
     def __repr__(self) -> str:
         return (
             f"OACAMAccumulator({self.num_classes}, map_size={self.map_size}, "
             f"min_probability={self.min_probability}, dtype={self.dtype})"
-            f"[{len(self)} images, {self._store.num_maps} maps]"
+            f"[{len(self)} images, {self._store.index.num_maps} maps]"
         )
 
     @torch.inference_mode(False)
@@ -158,11 +161,10 @@ class OACAMAccumulator:
         verify(multi_hot("image_labels", image_labels), finite("logits", logits))
         likely = present & (logits.sigmoid() >= self.min_probability)
         missing = self.missing(keys, present) if force_missing else torch.zeros_like(likely)
-        pairs = self._pairs(keys, likely, likely | missing)
-        owners = [(keys[image], c) for image, c in pairs]
-        self._store.maximum(
-            keys, owners, storable_maps(cams, pairs, keys, self._resized_to, self.dtype)
-        )
+        pairs = _pairs(keys, likely, likely | missing)
+        images, classes = (side.numpy() for side in pairs.unbind(1))
+        maps = storable_maps(cams, pairs, keys, self._resized_to, self.dtype)
+        self._store.maximum(keys, images, classes, maps)
 
     def compute(self, keys: Sequence[str]) -> Tensor:
         """Accumulated maps of images.
@@ -184,14 +186,9 @@ class OACAMAccumulator:
             raise KeyError(f"keys: no update has seen {_named(unknown)}")
         if self.map_size is None:
             raise ValueError("keys: the size of the maps is not known before the first is stored")
-        where = [
-            (image, c, row)
-            for image, key in enumerate(keys)
-            for c, row in self._store.rows[key].items()
-        ]
+        images, classes, rows = self._store.index.maps_of(keys)
         computed = torch.zeros(len(keys), self.num_classes, *self.map_size)
-        if where:
-            images, classes, rows = zip(*where, strict=True)
+        if len(rows):
             computed[images, classes] = unit_interval(self._store[rows], torch.float32)
         return computed
 
@@ -216,8 +213,8 @@ class OACAMAccumulator:
         image_labels = image_labels.cpu()
         verify(multi_hot("image_labels", image_labels))
         missing = image_labels != 0
-        for image, key in enumerate(keys):
-            missing[image, list(self._store.rows.get(key, ()))] = False
+        images, classes, _ = self._store.index.maps_of(keys)
+        missing[images, classes] = False
         return missing
 
     @torch.inference_mode(False)
@@ -236,12 +233,8 @@ class OACAMAccumulator:
         if not isinstance(other, OACAMAccumulator):
             raise TypeError(f"other: expected an OACAMAccumulator, got {type(other).__name__}")
         self._check_alike("other", other.num_classes, other.dtype, other.map_size)
-        owners = other._store.owners()
-        self._store.maximum(
-            list(other),
-            [(key, c) for key, c, _ in owners],
-            other._store[[row for *_, row in owners]],
-        )
+        keys, images, classes, rows = other._store.index.owners()
+        self._store.maximum(keys, images, classes, other._store[rows])
         self._store.size = self.map_size or other.map_size
 
     def synchronize(self, group: distributed.ProcessGroup | None = None) -> None:
@@ -277,15 +270,14 @@ class OACAMAccumulator:
             ``num_maps`` (int64), how many maps each key has; ``classes`` (int64) of the maps, in
             the order of the keys; ``maps`` (number of maps, height, width).
         """
-        keys = list(self)
-        owners = self._store.owners()
+        keys, images, classes, rows = self._store.index.owners()
         return {
             "num_classes": self.num_classes,
             "map_size": self.map_size,
             "keys": keys,
-            "num_maps": torch.tensor([len(self._store.rows[k]) for k in keys], dtype=torch.int64),
-            "classes": torch.tensor([c for _, c, _ in owners], dtype=torch.int64),
-            "maps": self._store[[row for *_, row in owners]],
+            "num_maps": torch.as_tensor(images).bincount(minlength=len(keys)),
+            "classes": torch.as_tensor(classes),
+            "maps": self._store[rows],
         }
 
     @torch.inference_mode(False)
@@ -300,12 +292,10 @@ class OACAMAccumulator:
         """
         check_state(state)
         self._check_alike("state", state["num_classes"], state["maps"].dtype, state["map_size"])
-        store = MapStore(self.map_size or state["map_size"], self.dtype)
+        store = _new_store(self.map_size or state["map_size"], self.dtype)
         keys: list[str] = state["keys"]
-        repeats = zip(keys, to_list(state["num_maps"]), strict=True)
-        owners = [key for key, number in repeats for _ in range(number)]
-        classes = to_list(state["classes"])
-        store.maximum(keys, list(zip(owners, classes, strict=True)), state["maps"].cpu())
+        images = torch.arange(len(keys)).repeat_interleave(state["num_maps"].cpu()).numpy()
+        store.maximum(keys, images, state["classes"].cpu().numpy(), state["maps"].cpu())
         self._store = store
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -337,19 +327,6 @@ class OACAMAccumulator:
         """
         self.load_state_dict(read_state(path))
         return self
-
-    @staticmethod
-    def _pairs(keys: list[str], likely: Tensor, candidates: Tensor) -> list[tuple[int, int]]:
-        """(image, class) of the maps to store: the likely ones, and the others once a key."""
-        pairs: list[tuple[int, int]] = []
-        stored: set[tuple[str, int]] = set()
-        is_likely: list[list[bool]] = to_list(likely)
-        found: list[tuple[int, int]] = to_list(candidates.nonzero())
-        for image, c in found:
-            if is_likely[image][c] or (keys[image], c) not in stored:  # a key may come twice
-                pairs.append((image, c))
-                stored.add((keys[image], c))
-        return pairs
 
     def _empty(self) -> OACAMAccumulator:
         return OACAMAccumulator(
@@ -383,6 +360,26 @@ class OACAMAccumulator:
         ):
             if expected != got:
                 raise ValueError(f"{name}: expected {what} = {expected}, got {got}")
+
+
+def _new_store(size: tuple[int, int] | None, dtype: torch.dtype) -> MapStore:
+    from ._map_store import MapStore  # numpy, which the package does not import by itself
+
+    return MapStore(size, dtype)
+
+
+def _pairs(keys: list[str], likely: Tensor, candidates: Tensor) -> Tensor:
+    """(image, class) of the maps to store, (n, 2): the likely ones, and the others once a key."""
+    pairs = candidates.nonzero()
+    if len(set(keys)) == len(keys):
+        return pairs
+    stored: set[tuple[str, int]] = set()
+    kept: list[bool] = []
+    found: list[tuple[int, int]] = to_list(pairs)
+    for image, c in found:
+        kept.append(bool(likely[image, c]) or (keys[image], c) not in stored)
+        stored.add((keys[image], c))
+    return pairs[torch.tensor(kept, dtype=torch.bool)]
 
 
 def _named(keys: Sequence[str]) -> str:
