@@ -12,6 +12,8 @@ for folder in ("docs/_ext", "examples", "examples/gallery"):
     sys.path.insert(0, str(ROOT / folder))
 os.environ["COLUMNS"] = "96"  # width of the commands' help
 
+from sphinx.application import Sphinx  # noqa: E402
+
 import wsss_nonsalient  # noqa: E402
 
 project = "wsss_nonsalient"
@@ -53,7 +55,6 @@ nb_execution_show_tb = True
 nb_output_stderr = "remove"  # progress bars
 bibtex_bibfiles = ["references.bib"]
 bibtex_default_style = "plain"
-
 
 
 # Reference.
@@ -113,3 +114,17 @@ html_search_language = "bigrams"
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
+
+QUALITY_PAGES = ("trust", "properties", "mutation", "dependencies")
+
+
+def list_quality_pages(app: Sphinx, page: str, source: list[str]) -> None:
+    """Put those pages into the contents that are there."""
+    there = [name for name in QUALITY_PAGES if (Path(app.srcdir) / f"{name}.md").is_file()]
+    if page == "index":
+        source[0] = source[0].replace("QUALITY_PAGES", "\n".join(there))
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("source-read", list_quality_pages)

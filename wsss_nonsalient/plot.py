@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ._checks import Sizes, check_integer, check_number, check_tensor
-from ._values import in_unit_interval, unit_interval, verify
+from ._values import in_unit_interval, to_list, unit_interval, verify
 from .io.voc import VOC_PALETTE
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["show_cam", "show_labels", "show_steps"]
 
-_COLOURS = torch.from_numpy(np.frombuffer(VOC_PALETTE, dtype=np.uint8).copy()).view(256, 3) / 255
+_COLOURS = torch.tensor(list(VOC_PALETTE)).view(256, 3) / 255
 _IGNORED = "#e0e0c0"  # VOC's colour of 255
 _HATCH = "#8a8a70"
 _PANEL = 2.6  # inches
@@ -65,10 +65,10 @@ def show_labels(
     sizes = Sizes()
     check_tensor("labels", labels, "H W", "label", sizes)
     check_number("alpha", alpha)
-    check_integer("ignore_index", ignore_index)
-    axes = _prepared(axes)
+    check_integer("ignore_index", ignore_index, minimum=-(2**31))
+    panel = _prepared(axes)
     if image is not None:
-        _draw_image(axes, image, sizes)
+        _draw_image(panel, image, sizes)
     labels = labels.detach().cpu().to(torch.int64)
     ignored = labels == ignore_index
     index = torch.where(labels > 0, (labels - 1) % 254 + 1, 0)
@@ -76,11 +76,13 @@ def show_labels(
     if image is not None:
         drawn[..., 3] = (labels != 0) * alpha
     drawn[ignored] = torch.tensor([*_COLOURS[255], 1.0 if image is None else alpha])
-    axes.imshow(drawn.numpy(), interpolation="nearest")
-    _hatch(axes, ignored)
+    panel.imshow(drawn.numpy(), interpolation="nearest")
+    _hatch(panel, ignored)
     if names is not None:
-        _add_legend(axes, labels, names, ignore_index)
-    return axes
+        handles = _handles(labels, names, ignore_index)
+        panel.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    result: Axes = panel
+    return result
 
 
 def show_cam(
@@ -116,12 +118,13 @@ def show_cam(
     sizes = Sizes()
     check_tensor("cam", cam, "H W", "image", sizes)
     check_number("alpha", alpha)
-    axes = _prepared(axes)
+    panel = _prepared(axes)
     if image is not None:
-        _draw_image(axes, image, sizes, gray=True)
+        _draw_image(panel, image, sizes, gray=True)
     shown = _floats("cam", cam).numpy()
-    axes.imshow(shown, cmap=cmap, vmin=0.0, vmax=1.0, alpha=None if image is None else alpha)
-    return axes
+    panel.imshow(shown, cmap=cmap, vmin=0.0, vmax=1.0, alpha=None if image is None else alpha)
+    result: Axes = panel
+    return result
 
 
 def show_steps(
@@ -162,7 +165,7 @@ def show_steps(
     check_integer("columns", columns, minimum=1)
     if not steps:
         raise ValueError("steps: expected at least one, got none")
-    panels = _new_panels(len(steps), columns) if axes is None else list(axes)
+    panels: list[Any] = _new_panels(len(steps), columns) if axes is None else list(axes)
     if len(panels) < len(steps):
         raise ValueError(f"axes: expected at least {len(steps)}, one a step, got {len(panels)}")
     used = panels[: len(steps)]
@@ -199,7 +202,9 @@ def _new_panels(count: int, columns: int) -> list[Any]:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install 'wsss-nonsalient[plot]'") from error
+        raise ImportError(
+            "pictures need matplotlib: pip install 'wsss-nonsalient[plot]'"
+        ) from error
     columns = min(columns, count)
     rows = -(-count // columns)
     figure: Any = Figure(figsize=(_PANEL * columns, _PANEL * rows), layout="constrained")
@@ -248,16 +253,11 @@ def _handles(labels: Tensor, names: Sequence[str], ignore_index: int) -> list[An
     from matplotlib.patches import Patch
 
     handles: list[Any] = []
-    for value in sorted({int(v) for v in labels.unique()} - {ignore_index}):
+    for value in sorted(set(to_list(labels.flatten())) - {ignore_index}):
         if value >= len(names):
             raise ValueError(f"names: expected a name of label {value}, got {len(names)} names")
-        colour = tuple(_COLOURS[(value - 1) % 254 + 1 if value else 0].tolist())
+        colour: Any = to_list(_COLOURS[(value - 1) % 254 + 1 if value else 0])
         handles.append(Patch(facecolor=colour, label=names[value]))
     if bool((labels == ignore_index).any()):
         handles.append(Patch(facecolor=_IGNORED, edgecolor=_HATCH, hatch="////", label="ignored"))
     return handles
-
-
-def _add_legend(axes: Any, labels: Tensor, names: Sequence[str], ignore_index: int) -> None:
-    handles = _handles(labels, names, ignore_index)
-    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)

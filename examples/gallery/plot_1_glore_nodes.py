@@ -7,6 +7,8 @@ says how much each position belongs to node m. A small classifier with eight nod
 image-level labels; the nodes were told nothing about regions.
 """
 
+from typing import Any
+
 import torch
 from small_network import SmallNetwork, load_scenes
 
@@ -33,8 +35,9 @@ import matplotlib.pyplot as plt
 from wsss_nonsalient.plot import show_steps
 
 network.eval()
+unit: Any = network.head.reasoning
 with torch.no_grad():
-    nodes = network.head.reasoning.conv_proj(network.trunk(images[:1]))[0]
+    nodes = unit.conv_proj(network.trunk(images[:1]))[0]
 
 figure, axes = plt.subplots(3, 3, figsize=(9, 7), layout="constrained")
 shown = show_steps({"picture": scenes[0].image}, axes=axes.flat[:1])

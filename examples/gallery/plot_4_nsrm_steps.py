@@ -15,9 +15,7 @@ from wsss_nonsalient.plot import show_steps
 
 scene = make_scene(0)
 present = scene.image_labels
-pseudo = pom_refine(
-    initial_labels(scene.oa_cam, scene.saliency, present), scene.cam, present
-)
+pseudo = pom_refine(initial_labels(scene.oa_cam, scene.saliency, present), scene.cam, present)
 result = nsrm_mask(scene.prediction, pseudo, present)
 
 # %%
@@ -44,6 +42,8 @@ shown = show_steps(steps, scene.image, axes=axes.flat)
 # saliency is not 0. A saliency map has soft edges and is hardly ever exactly 0, so less is ignored.
 
 released = nsrm_mask(scene.prediction, pseudo, present, saliency=scene.saliency)
-print(f"ignored: {(result == 255).float().mean():.1%}, with saliency "
-      f"{(released == 255).float().mean():.1%}")
+print(
+    f"ignored: {(result == 255).float().mean():.1%}, with saliency "
+    f"{(released == 255).float().mean():.1%}"
+)
 print("classes:", ", ".join(CLASS_NAMES[c] for c in present.nonzero().flatten()))

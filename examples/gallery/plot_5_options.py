@@ -33,7 +33,9 @@ def shares(labels: Tensor) -> str:
 
 def draw(panels: dict[str, Tensor]) -> Any:
     """A panel for each label map."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(3.1 * len(panels), 3), layout="constrained")
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(3.1 * len(panels), 3), layout="constrained"
+    )
     for panel, (name, labels) in zip(axes, panels.items(), strict=True):
         show_labels(labels, scene.image, axes=panel)
         panel.set_title(name, fontsize=10)

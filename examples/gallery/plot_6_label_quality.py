@@ -15,8 +15,9 @@ from wsss_nonsalient import SegmentationScore, initial_labels, nsrm_mask, pom_re
 
 STEPS = ("initial label", "+ POM", "prediction (stand-in)", "+ NSRM")
 REGIONS = ("salient", "non-salient")
-scores = {(step, region): SegmentationScore(len(CLASS_NAMES) + 1)
-          for step in STEPS for region in REGIONS}
+scores = {
+    (step, region): SegmentationScore(len(CLASS_NAMES) + 1) for step in STEPS for region in REGIONS
+}
 for seed in range(12):
     scene = make_scene(seed)
     initial = initial_labels(scene.oa_cam, scene.saliency, scene.image_labels)
