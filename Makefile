@@ -30,7 +30,7 @@ coverage: $(VENV)/test.done
 
 docs: $(VENV)/docs.done
 	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs docs/_build/html
-	$(BIN)/python -m sphinx -W --keep-going -q -b doctest -D plot_gallery=0 -D nb_execution_mode=off docs docs/_build/doctest
+	$(BIN)/python -m sphinx -W --keep-going -q -b doctest -D nb_execution_mode=off docs docs/_build/doctest
 	$(BIN)/python tools/check_site.py docs/_build/html
 
 release-check: $(VENV)/release.done

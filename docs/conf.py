@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import os
 import sys
 from importlib import import_module
@@ -80,7 +81,10 @@ doctest_global_setup = """
 import torch
 from wsss_nonsalient import *
 from wsss_nonsalient.io import *
+from wsss_nonsalient.plot import *
+from pathlib import Path
 """
+doctest_default_flags = doctest.NORMALIZE_WHITESPACE
 trim_doctest_flags = True
 
 # Gallery.

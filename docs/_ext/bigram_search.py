@@ -28,7 +28,7 @@ class SearchBigrams(SearchEnglish):
     """English words with their stems, and the bigrams of Chinese text."""
 
     lang = "bigrams"
-    language_name = "English and Chinese"
+    language_name = "English"  # whose stemmer the page takes
     js_splitter_code = _SPLIT_QUERY
 
     def split(self, text: str) -> list[str]:

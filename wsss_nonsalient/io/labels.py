@@ -75,6 +75,7 @@ def write_label(path: AnyPath, labels: Tensor, *, palette: Literal["voc"] | None
 
     Example:
         >>> import tempfile
+        >>> import numpy as np
         >>> from PIL import Image
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_label(f"{folder}/a.png", torch.tensor([[0, 1, 255]]))
