@@ -89,7 +89,9 @@ def test_docstring_has_args_returns_raises_and_shapes(name: str) -> None:
         assert "Raises" in found
         assert re.search(r"^ {4}\w+: .", found["Raises"], re.M)
     returned = signature.return_annotation
-    if returned not in ("None", None, inspect.Signature.empty) and not returned.startswith("Generator"):
+    if returned not in ("None", None, inspect.Signature.empty) and not returned.startswith(
+        "Generator"
+    ):
         assert "Returns" in found
         if "Tensor" in returned:
             assert SHAPE.search(found["Returns"]), "no shape of the result"

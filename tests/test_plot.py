@@ -115,7 +115,8 @@ def test_draws_into_given_axes() -> None:
 
 def test_pyplot_and_settings_are_left_alone() -> None:
     code = (
-        "import sys, torch, matplotlib; before = matplotlib.rcParams.copy(); "
+        "import sys, torch, matplotlib; matplotlib.rcParams['backend'] = 'agg'; "
+        "before = matplotlib.rcParams.copy(); "
         "from wsss_nonsalient.plot import show_steps; "
         "show_steps({'a': torch.tensor([[0, 255]])}); "
         "assert matplotlib.rcParams == before; assert 'matplotlib.pyplot' not in sys.modules"

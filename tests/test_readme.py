@@ -57,6 +57,12 @@ def test_page_runs(page: Path, in_folder: pytest.MonkeyPatch) -> None:
     run_page(page, in_folder)
 
 
+def test_the_guides_python_gives_the_labels_of_its_commands(in_folder: pytest.MonkeyPatch) -> None:
+    run_page(ROOT / "docs" / "guides" / "cam_dumps.md", in_folder)
+    for path in sorted(Path("round1").glob("*.png")):
+        assert path.read_bytes() == Path("round1_python", path.name).read_bytes()
+
+
 def test_the_pages_that_must_run_are_among_them() -> None:
     names = {name_of(page) for page in PAGES}
     guides = (

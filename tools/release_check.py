@@ -106,7 +106,9 @@ def check_wheel(names: set[str]) -> None:
 def check_sdist(names: set[str]) -> None:
     """Everything to build, test and read is in it; no data set, weights or built pages are."""
     problems = [f"missing: {name}" for name in SDIST_NEEDS if name not in names]
-    unwanted = re.compile(r"\.(jpe?g|pth|pt|safetensors|whl|pyc)$|^runs/|_build/|^docs/gallery/")
+    unwanted = re.compile(
+        r"\.(jpe?g|pth|pt|safetensors|whl|pyc)$|^runs/|^docs/(_build|gallery|reference/generated)/"
+    )
     problems += [
         f"does not belong there: {name}" for name in sorted(filter(unwanted.search, names))
     ]

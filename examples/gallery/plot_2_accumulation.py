@@ -84,8 +84,8 @@ for epoch in range(EPOCHS):
 # %%
 # One row a kind of map. The accumulated map can only grow: what any epoch took for the object stays
 # in it, wrong spots too (one of the small objects here). That is why accumulated maps have high
-# recall and are imprecise, and why POM takes the CAM instead. On these simple pictures the CAM covers
-# the object from the start; on photos it does not, see :doc:`/results`.
+# recall and are imprecise, and why POM takes the CAM instead. On these simple pictures the CAM
+# covers the object from the start; on photos it does not, see :doc:`/results`.
 
 import matplotlib.pyplot as plt
 
