@@ -124,6 +124,10 @@ def test_the_check_of_the_site_finds_faults(
     lines = "".join(f"{name} py:function 1 a.html#$ -\n" for name in names)
     head = b"# Sphinx inventory version 2\n# Project: x\n# Version: 1\n# zlib\n"
     (tmp_path / "objects.inv").write_bytes(head + zlib.compress(lines.encode()))
+    (tmp_path / "searchindex.js").write_text(
+        'Search.setIndex({"terms": {"pom": 0, "显": 0}, "titleterms": {"ignore_index": 0}})',
+        encoding="utf-8",
+    )
     (tmp_path / "a.html").write_text(
         '<p id="here"><a href="#here">a</a><a href="#nowhere">b</a><a href="b.html">c</a>'
         '<img src="gone.png"><script src="https://example.org/x.js"></script>'
@@ -132,9 +136,10 @@ def test_the_check_of_the_site_finds_faults(
     assert check_site.main([str(tmp_path)]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "not documented: wsss_nonsalient.pom_refine",
+        "search does not find 显著",
         "a.html: would fetch https://example.org/x.js",
         "a.html: no anchor for #nowhere",
         "a.html: no file for b.html",
         "a.html: no file for gone.png",
-        f"1 pages, {len(names)} names, 5 faults",
+        f"1 pages, {len(names)} names, 6 faults",
     ]

@@ -1,4 +1,4 @@
-"""Check the built site: every link leads somewhere, nothing is fetched, every name is in it.
+"""Check the built site: links, public names, what search finds, and that nothing is fetched.
 
 ``python tools/check_site.py docs/_build/html``; `make docs` runs it after the build.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 PACKAGE = "wsss_nonsalient"
 MODULES = (PACKAGE, f"{PACKAGE}.io", f"{PACKAGE}.plot")
+SEARCHED = ("pom", "显著", "ignore_index")  # English, Chinese, a name
 FETCHED = {"script": "src", "img": "src", "iframe": "src", "source": "src"}
 
 
@@ -68,6 +70,13 @@ def inventory(path: Path) -> set[str]:
     return {line.split(" ", 1)[0] for line in body.splitlines() if " py:" in line}
 
 
+def found_by_search(path: Path) -> set[str]:
+    """Words that Sphinx's ``searchindex.js`` knows."""
+    text = path.read_text(encoding="utf-8")
+    index = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    return {*index["terms"], *index["titleterms"]}
+
+
 def public_names() -> list[str]:
     """Every public name, with its module."""
     return [f"{m}.{name}" for m in MODULES for name in importlib.import_module(m).__all__]
@@ -79,6 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     site = site.resolve()
     documented = inventory(site / "objects.inv")
     faults = [f"not documented: {name}" for name in public_names() if name not in documented]
+    words = found_by_search(site / "searchindex.js")
+    faults += [f"search does not find {word}" for word in SEARCHED if word not in words]
     faults += broken_addresses(site)
     print(*faults, sep="\n", end="\n" if faults else "")
     print(f"{len(list(site.rglob('*.html')))} pages, {len(documented)} names, {len(faults)} faults")
