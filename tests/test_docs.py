@@ -29,7 +29,7 @@ def listed_names() -> set[str]:
     for line in (ROOT / "docs" / "reference" / "index.md").read_text("utf-8").splitlines():
         if found := re.match(r"\.\. currentmodule:: (\S+)", line):
             module = found[1]
-        elif found := re.match(r"(?:   |\.\. py:data:: )(\w+)$", line):
+        elif found := re.match(r"(?:   |\.\. py:(?:data|class):: )(\w+)$", line):
             names.add(f"{module}.{found[1]}")
     return names
 
@@ -45,18 +45,18 @@ def test_built_inventory_has_every_public_name() -> None:
     assert check_site.inventory(INVENTORY) >= set(check_site.public_names())
 
 
-def documented() -> Iterator[tuple[str, Callable[..., Any], str, bool]]:
-    """Name, signature's owner, docstring and whether it may raise, of functions and methods."""
+def documented() -> Iterator[tuple[str, Callable[..., Any], str]]:
+    """Name, owner of the signature, and docstring, of functions, classes and methods."""
     for full_name in check_site.public_names():
         module, _, name = full_name.rpartition(".")
         value = getattr(importlib.import_module(module), name)
         if inspect.isfunction(value):
-            yield full_name, value, inspect.getdoc(value) or "", True
+            yield full_name, value, inspect.getdoc(value) or ""
         elif inspect.isclass(value) and not issubclass(value, tuple):
-            yield full_name, value.__init__, inspect.getdoc(value) or "", True
+            yield full_name, value.__init__, inspect.getdoc(value) or ""
             for method, function in vars(value).items():
                 if inspect.isfunction(function) and method[0] != "_" and method != "extra_repr":
-                    yield f"{full_name}.{method}", function, inspect.getdoc(function) or "", True
+                    yield f"{full_name}.{method}", function, inspect.getdoc(function) or ""
 
 
 def sections(text: str) -> dict[str, str]:
@@ -70,7 +70,7 @@ def entries(section: str) -> dict[str, str]:
     return dict(re.findall(r"^ {4}(\w+): ((?:.*\n?)(?: {8}.*\n?|\n(?= {8}))*)", section, re.M))
 
 
-DOCUMENTED = {name: (function, text) for name, function, text, _ in documented()}
+DOCUMENTED = {name: (function, text) for name, function, text in documented()}
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
