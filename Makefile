@@ -29,6 +29,7 @@ coverage: $(VENV)/test.done
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=95
 
 docs: $(VENV)/docs.done
+	rm -rf docs/_build docs/reference/generated
 	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -b doctest -D nb_execution_mode=off docs docs/_build/doctest
 	$(BIN)/python tools/check_site.py docs/_build/html

@@ -111,6 +111,7 @@ copybutton_prompt_is_regexp = True
 
 # Look.
 html_theme = "furo"
+html_favicon = "_static/favicon.svg"
 html_title = f"wsss_nonsalient {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
