@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help bench demo quickstart test coverage lint format clean
+.PHONY: help bench demo quickstart test coverage docs release-check lint format clean
 
 help:
 	@echo "make demo      the whole method on a small procedural data set: runs/demo/report.md"
 	@echo "make quickstart  the labels of one picture: a table and quickstart.png"
 	@echo "make test      the test suite"
 	@echo "make coverage  the test suite, with the branch coverage of the package"
+	@echo "make docs      the site, in docs/_build/html: all examples run, all links are checked"
+	@echo "make release-check  sdist and wheel, their contents, and the wheel in an empty environment"
 	@echo "make bench     times and peak memory against what people use: runs/bench/bench.md"
 	@echo "make lint      ruff, mypy, pyright"
 	@echo "make format    ruff format and its safe fixes"
@@ -25,6 +27,15 @@ test: $(VENV)/test.done
 
 coverage: $(VENV)/test.done
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=95
+
+docs: $(VENV)/docs.done
+	rm -rf docs/_build docs/reference/generated
+	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -b doctest -D nb_execution_mode=off docs docs/_build/doctest
+	$(BIN)/python tools/check_site.py docs/_build/html
+
+release-check: $(VENV)/release.done
+	$(BIN)/python tools/release_check.py
 
 bench: $(VENV)/bench.done
 	$(BIN)/python benchmarks/run.py
@@ -50,4 +61,4 @@ $(VENV)/%.done: pyproject.toml | $(VENV)/bin/python
 $(VENV)/lint.done: $(VENV)/test.done
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage quickstart.png
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage quickstart.png dist docs/_build docs/gallery docs/reference/generated

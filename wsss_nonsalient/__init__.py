@@ -15,7 +15,7 @@ from .nsrm import dilate, nsrm_mask
 from .pom import pom_refine, pom_thresholds
 from .reasoning import GlobalReasoningUnit, GloRe
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "CAMHead",

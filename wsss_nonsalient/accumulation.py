@@ -40,9 +40,10 @@ _STORAGE = (torch.uint8, torch.float16, torch.float32)
 class OACAMAccumulator:
     r"""Running maximum of each image's class activation maps over training.
 
-    For each image and each class c that it has, with :math:`A = \mathrm{relu}(a^c) / \max a^c`:
+    For each image and each class c that it has, with :math:`A = \mathrm{relu}(a^c) / \max a^c` and
+    :math:`p_{\min}` the ``min_probability``:
 
-    .. math:: M \leftarrow \max(M, A) \quad \text{if } \sigma(x_c) \ge \text{min\_probability}
+    .. math:: M \leftarrow \max(M, A) \quad \text{if } \sigma(x_c) \ge p_{\min}
 
     Maps are kept on the CPU under the image's key. Rounding to 8 bits (the default storage) has a
     largest error of 0.5 / 255 that does not compound, since the maximum of rounded maps is the

@@ -88,7 +88,18 @@ class CAMHead(nn.Module):
         self.classifier = nn.Conv2d(channels, num_classes, 1)
 
     def forward(self, features: Tensor) -> CAMOutput:
-        """Class maps of (N, in_channels, H, W) features, and their means as logits."""
+        """Class maps of features, and their means as logits.
+
+        Args:
+            features: (N, in_channels, H, W) floating point.
+
+        Returns:
+            ``logits`` (N, num_classes) and ``cams`` (N, num_classes, H, W).
+
+        Raises:
+            TypeError: ``features`` is not a floating-point tensor.
+            ValueError: The number of axes or channels is not the head's.
+        """
         sizes = Sizes(channels=(self.in_channels, "in_channels"))
         check_tensor("features", features, "N channels H W", "float", sizes)
         hidden = functional.relu(self.reasoning(self.features(features)))
@@ -206,6 +217,13 @@ def multi_scale_cam(
             a bool.
         ValueError: ``images`` has not four axes; ``scales`` is empty or has a factor outside
             [0.001, 1000]; the model's maps have not four axes, or NaN or infinity.
+
+    Example:
+        >>> def model(images):  # one class: what is bright
+        ...     cams = images.mean(dim=1, keepdim=True) - 0.5
+        ...     return CAMOutput(cams.mean(dim=(2, 3)), cams)
+        >>> multi_scale_cam(model, torch.tensor([[[[0.25, 0.75, 1.0]]]]), scales=[1.0])
+        tensor([[[[0.0000, 0.5000, 1.0000]]]])
     """
     check_tensor("images", images, "N channels H W", "float", Sizes())
     check_bool("flip", flip)

@@ -164,7 +164,19 @@ class MultiLabelSoftMarginLoss(nn.Module):
         self.reduction: Reduction = reduction
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        r"""Loss of (\*, C) logits and multi-hot targets."""
+        r"""Loss of logits and multi-hot targets.
+
+        Args:
+            logits: (\*, C) floating point.
+            target: (\*, C) multi-hot, exactly 0 or 1.
+
+        Returns:
+            A scalar, or (\*,) for the reduction ``"none"``.
+
+        Raises:
+            TypeError: As for :func:`multilabel_soft_margin_loss`.
+            ValueError: As for :func:`multilabel_soft_margin_loss`.
+        """
         return multilabel_soft_margin_loss(
             logits, target, weight=self.weight, reduction=self.reduction
         )
@@ -190,7 +202,19 @@ class IntegralAttentionLoss(nn.Module):
         self.reduction: Reduction = reduction
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        r"""Loss of (\*, C, H, W) class maps and accumulated maps."""
+        r"""Loss of class maps and accumulated maps.
+
+        Args:
+            logits: (\*, C, H, W) raw class maps, floating point.
+            target: (\*, C, H, W) accumulated maps, floating point in [0, 1] or uint8.
+
+        Returns:
+            A scalar, or (\*, C, H, W) for the reduction ``"none"``.
+
+        Raises:
+            TypeError: As for :func:`integral_attention_loss`.
+            ValueError: As for :func:`integral_attention_loss`.
+        """
         return integral_attention_loss(logits, target, reduction=self.reduction)
 
     def extra_repr(self) -> str:

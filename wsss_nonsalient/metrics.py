@@ -15,17 +15,17 @@ from ._values import in_label_range, native_integers, reads_values, verify
 class SegmentationResults(NamedTuple):
     """What :meth:`SegmentationScore.compute` gives; shares in [0, 1], NaN where undefined."""
 
-    per_class_iou: Tensor
-    mean_iou: float
-    mean_iou_strict: float
-    pixel_accuracy: float
-    precision: float
-    recall: float
-    missed: float
-    objects_ignored: float
-    confused: float
-    false_objects: float
-    ignored: float
+    per_class_iou: Tensor  #: (num_classes,) float64, NaN for a class that is nowhere
+    mean_iou: float  #: over the classes that are somewhere, without ignored predictions
+    mean_iou_strict: float  #: the same, ignored predictions being wrong
+    pixel_accuracy: float  #: right among the pixels whose prediction is not ignored
+    precision: float  #: mean over the predicted classes
+    recall: float  #: mean over the classes of the targets
+    missed: float  #: predicted background, of all object pixels
+    objects_ignored: float  #: ignored, of all object pixels
+    confused: float  #: predicted as another class, of all object pixels
+    false_objects: float  #: predicted object, of all background pixels
+    ignored: float  #: ignored, of all counted pixels
 
 
 class SegmentationScore:

@@ -45,20 +45,20 @@ def read_cams(
 ) -> CAMs:
     """Read the CAMs of an image from a folder of dumps.
 
-    ======== ==================== ==========================================================
-    format   file                 content
-    ======== ==================== ==========================================================
-    nsrom    ``{id}_{class}.png`` 8-bit gray, one a class, class 0-based (OAA, L2G)
-    psa      ``{id}.npy``         pickled {class: map} (SEAM, EPS, L2G, MCTformer, WeakTr)
-    psa-crf  ``{id}.npy``         pickled {0: background, class + 1: map}; the background is
-                                  left out
-    irn      ``{id}.npy``         pickled ``keys``, ``cam``, ``high_res`` (AdvCAM, AMN,
-                                  ReCAM); ``high_res`` is read, or ``cam`` where there is none
-    puzzlecam ``{id}.npy``        pickled ``keys`` (0, then class + 1), ``cam``, ``hr_cam``
-    clip-es  ``{id}.npy``         pickled ``keys``, ``attn_highres``
-    wsol     ``{id}.npy``         plain (H, W), the map of the image's only class
-    npz      ``{id}.npz``         our own: ``classes``, ``maps``, no pickles
-    ======== ==================== ==========================================================
+    ========= ==================== ==========================================================
+    format    file                 content
+    ========= ==================== ==========================================================
+    nsrom     ``{id}_{class}.png`` 8-bit gray, one a class, class 0-based (OAA, L2G)
+    psa       ``{id}.npy``         pickled {class: map} (SEAM, EPS, L2G, MCTformer, WeakTr)
+    psa-crf   ``{id}.npy``         pickled {0: background, class + 1: map}; the background is
+                                   left out
+    irn       ``{id}.npy``         pickled ``keys``, ``cam``, ``high_res`` (AdvCAM, AMN,
+                                   ReCAM); ``high_res`` is read, or ``cam`` where there is none
+    puzzlecam ``{id}.npy``         pickled ``keys`` (0, then class + 1), ``cam``, ``hr_cam``
+    clip-es   ``{id}.npy``         pickled ``keys``, ``attn_highres``
+    wsol      ``{id}.npy``         plain (H, W), the map of the image's only class
+    npz       ``{id}.npz``         our own: ``classes``, ``maps``, no pickles
+    ========= ==================== ==========================================================
 
     Pickles are read as data; nothing in them is run. Values are given as they are in the file:
     SEAM's, for one, dip slightly below 0.
@@ -71,10 +71,24 @@ def read_cams(
         image_labels: The image's classes, 0-based. Only ``wsol``, which does not have them in the
             file, reads them, and needs exactly one.
 
+    Returns:
+        The (K, H, W) maps of the image's classes, and which these are.
+
     Raises:
         OSError: A file cannot be read (FileNotFoundError: the image has none).
         ValueError: A file is damaged, of another format, or holds anything but data; the format
             cannot be told; ``image_id`` is no file name.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> cams = CAMs(torch.tensor([14]), torch.tensor([[[0.0, 0.5, 1.0]]]))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_cams(folder, "2007_000032", cams, format="irn")
+        ...     detect_cam_format(folder), cam_ids(folder)
+        ...     read_cams(folder, "2007_000032").maps
+        ('irn', ['2007_000032'])
+        tensor([[[0.0000, 0.5000, 1.0000]]])
     """
     check_id(image_id)
     name = _check_format(format, auto=True)
@@ -126,8 +140,18 @@ def write_cams(
 
     Raises:
         OSError: A file cannot be written.
+        TypeError: ``cams`` are no :class:`CAMs`.
         ValueError: The format cannot hold the maps: values out of range, a number of classes other
             than one for wsol; unknown ``format``; ``image_id`` is no file name.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> cams = CAMs(torch.tensor([0, 7]), torch.ones(2, 3, 4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_cams(folder, "2007_000032", cams, format="nsrom")
+        ...     sorted(path.name for path in Path(folder).iterdir())
+        ['2007_000032_0.png', '2007_000032_7.png']
     """
     check_id(image_id)
     name = _check_format(format, auto=False)
@@ -149,9 +173,24 @@ def write_cams(
 def cam_ids(folder: AnyPath, *, format: str = "auto") -> list[str]:  # noqa: A002
     """Ids of the images that a folder has CAMs of, sorted.
 
+    Args:
+        folder: The dumps.
+        format: One of :data:`CAM_FORMATS`, or ``"auto"``.
+
+    Returns:
+        The ids.
+
     Raises:
         OSError: The folder cannot be read.
         ValueError: The format cannot be told; an nsrom folder has a PNG of another name.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("b.npy", "a.npy", "notes.txt"):
+        ...         (Path(folder) / name).touch()
+        ...     cam_ids(folder, format="psa")
+        ['a', 'b']
     """
     name = _check_format(format, auto=True)
     if name == "auto":
@@ -168,9 +207,23 @@ def detect_cam_format(folder: AnyPath) -> str:
     psa-crf always has a 0, psa only in images of class 0, so a folder in which every file has a 0
     can be either, and is refused.
 
+    Args:
+        folder: The dumps.
+
+    Returns:
+        One of :data:`CAM_FORMATS`.
+
     Raises:
         OSError: The folder or a file cannot be read.
         ValueError: It can be several formats, which are named, or none.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_cams(folder, "a", CAMs(torch.tensor([3]), torch.ones(1, 2, 2)), format="psa")
+        ...     detect_cam_format(folder)
+        'psa'
     """
     files = sorted(p for p in Path(folder).iterdir() if is_id(p.name))
     found = {e: [p for p in files if p.suffix == e] for e in (".png", ".npy", ".npz")}

@@ -58,7 +58,18 @@ class CAMs:
             )
 
     def dense(self, num_classes: int) -> Tensor:
-        """(num_classes, H, W) of the maps' dtype, with zeros for the classes that are absent."""
+        """The maps of all classes, with zeros for those that are absent.
+
+        Args:
+            num_classes: Number of classes of the result.
+
+        Returns:
+            (num_classes, H, W) of the maps' dtype.
+
+        Raises:
+            TypeError: ``num_classes`` is not an integer.
+            ValueError: It is below 1, or not above the highest class.
+        """
         check_integer("num_classes", num_classes, minimum=1)
         if len(self.classes) and int(self.classes[-1]) >= num_classes:
             raise ValueError(

@@ -36,7 +36,7 @@ def read_image_labels(
     num_classes: int | None = None,
     category_ids: Sequence[int] | None = None,
 ) -> ImageLabels:
-    """Read which classes each image has.
+    r"""Read which classes each image has.
 
     ======= =======================================================================================
     format  content
@@ -69,6 +69,14 @@ def read_image_labels(
         OSError: The file cannot be read.
         ValueError: It is damaged or of another format; an id is no file name or comes twice; a
             class is out of range; an image of ``ids`` is missing.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "train_cls.txt"
+        ...     _ = path.write_text("2007_000032 0 14\n2007_000033 0\n")
+        ...     read_image_labels(path, ids=["2007_000033"])
+        {'2007_000033': (0,)}
     """
     check_choice("format", format, _FORMATS)
     wanted = None if ids is None else _check_ids(ids)
@@ -220,6 +228,7 @@ def write_image_labels(path: AnyPath, image_labels: Mapping[str, Sequence[int]])
 
     Raises:
         OSError: The file cannot be written.
+        TypeError: A class is not an integer, or an id not a string.
         ValueError: An id is no file name (or has white space, which text cannot hold), or a class
             is negative.
 
@@ -250,6 +259,12 @@ def write_image_labels(path: AnyPath, image_labels: Mapping[str, Sequence[int]])
 
 def list_ids(path: AnyPath) -> list[str]:
     r"""Ids from a list: the first word of each line that has one.
+
+    Args:
+        path: The list.
+
+    Returns:
+        The ids, in the file's order.
 
     Raises:
         OSError: The file cannot be read.

@@ -72,6 +72,16 @@ def write_label(path: AnyPath, labels: Tensor, *, palette: Literal["voc"] | None
         OSError: The file cannot be written.
         TypeError: ``labels`` is not an integer tensor.
         ValueError: ``labels`` has another shape or labels that do not fit; unknown ``palette``.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_label(f"{folder}/a.png", torch.tensor([[0, 1, 255]]))
+        ...     with Image.open(f"{folder}/a.png") as image:
+        ...         image.mode, np.asarray(image).tolist(), image.getpalette()[3:6]
+        ('P', [[0, 1, 255]], [128, 0, 0])
     """
     check_tensor("labels", labels, "H W", "label", Sizes())
     if palette is not None and palette != "voc":

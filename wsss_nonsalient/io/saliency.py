@@ -25,6 +25,14 @@ def read_saliency(path: AnyPath) -> Tensor:
         ValueError: It is no such file or damaged. Colours are refused, since they are likely a
             label map or a picture; 16 bits, since which value means 1 is not known; JPEG files and
             PNGs with an alpha channel, since their values are not the saliency alone.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("L", (3, 1), 51).save(f"{folder}/a.png")
+        ...     read_saliency(f"{folder}/a.png")
+        tensor([[51, 51, 51]], dtype=torch.uint8)
     """
     data = read_file(path)
     with content_of(path, "a gray PNG"):
