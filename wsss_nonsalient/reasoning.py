@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ._checks import Sizes, check_bool, check_integer, check_tensor
+from ._position_products import add_product, project_and_pool
 
 _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _BATCH_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -136,10 +137,15 @@ class GlobalReasoningUnit(nn.Module):
             return self._reason(x, x.to(self.conv_proj.weight.dtype))
 
     def _reason(self, residual: Tensor, x: Tensor) -> Tensor:
+        num_images, bias = x.shape[0], self.conv_proj.bias
+        if bias is None:
+            bias = x.new_zeros(self.num_nodes)
         positions = x.flatten(2)
-        num_images = x.shape[0]
-        projection = self._projection(positions)
-        nodes = self.gcn(self._nodes(positions, projection))
+        share = 1 / positions.shape[2] if self.normalize else 1.0
+        projection, pooled, positions = project_and_pool(
+            positions, self.conv_proj.weight.flatten(1), bias, share
+        )
+        nodes = self.gcn(self._nodes(pooled, projection))
         extended = torch.matmul(self.conv_extend.weight.flatten(1), nodes)
         if x.numel() == 0 or not self._folds():
             blocked: Tensor = self.blocker(torch.bmm(extended, projection).view_as(x))
@@ -151,18 +157,8 @@ class GlobalReasoningUnit(nn.Module):
         )
         projection = functional.pad(projection, (0, 0, 0, 1), value=1.0)
         if torch.promote_types(residual.dtype, x.dtype) == x.dtype:
-            added = torch.baddbmm(positions, extended, projection).view_as(x)
-            return _laid_out_as(residual, added)
+            return _laid_out_as(residual, add_product(positions, extended, projection).view_as(x))
         return residual + torch.bmm(extended, projection).view_as(x).to(residual.dtype)
-
-    def _projection(self, positions: Tensor) -> Tensor:
-        """(N, M, L), by the kernel that is faster on a CPU: forward, or forward and backward."""
-        weight, bias = self.conv_proj.weight.flatten(2), self.conv_proj.bias
-        if bias is None or not torch.is_grad_enabled():
-            return functional.conv1d(positions, weight, bias)
-        return torch.baddbmm(
-            bias[:, None], weight.squeeze(2).expand(positions.shape[0], -1, -1), positions
-        )
 
     def _folds(self) -> bool:
         """Whether the batch norm is a plain one, without hooks, to be computed by a scale."""
@@ -197,15 +193,13 @@ class GlobalReasoningUnit(nn.Module):
         if norm.num_batches_tracked is not None:
             norm.num_batches_tracked.add_(1)
 
-    def _nodes(self, positions: Tensor, projection: Tensor) -> Tensor:
-        """(N, S, M) node states :math:`S P^T`, without the state map."""
-        if self.normalize:
-            projection = projection / positions.shape[2]
-        pooled = torch.matmul(positions, projection.transpose(1, 2))
+    def _nodes(self, pooled: Tensor, projection: Tensor) -> Tensor:
+        """(N, S, M) node states :math:`S P^T` from :math:`x P^T`, without the state map."""
         nodes = torch.matmul(self.conv_state.weight.flatten(1), pooled)
         if self.conv_state.bias is None:
             return nodes
-        return nodes + self.conv_state.bias[:, None] * projection.sum(dim=2)[:, None]
+        pooled_ones = projection.mean(dim=2) if self.normalize else projection.sum(dim=2)
+        return nodes + self.conv_state.bias[:, None] * pooled_ones[:, None]
 
     def extra_repr(self) -> str:
         """Sizes and options, for ``repr``."""
