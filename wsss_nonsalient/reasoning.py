@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -132,7 +133,7 @@ class GlobalReasoningUnit(nn.Module):
                 "x: expected more than one value a channel in training, for the variance of the "
                 f"batch norm, got shape {tuple(x.shape)}; use a larger batch or map, or eval()"
             )
-        with torch.autocast(x.device.type, enabled=False):
+        with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
             return self._reason(x, x.to(self.conv_proj.weight.dtype))
 
     def _reason(self, residual: Tensor, x: Tensor) -> Tensor:
