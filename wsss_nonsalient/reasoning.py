@@ -228,7 +228,9 @@ def _moments(extended: Tensor, projection: Tensor) -> tuple[Tensor, Tensor]:
     centre = projection.mean(dim=2, keepdim=True)
     centred = projection - centre
     covariance = torch.bmm(centred, centred.transpose(1, 2)) / projection.shape[2]
-    within = (torch.bmm(extended, covariance) * extended).sum(dim=2).clamp(min=0)  # but for rounding
+    within = (
+        (torch.bmm(extended, covariance) * extended).sum(dim=2).clamp(min=0)
+    )  # but for rounding
     means = torch.bmm(extended, centre).squeeze(2)
     mean = means.mean(dim=0)
     between = (means - mean).square()
