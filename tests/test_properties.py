@@ -1,4 +1,4 @@
-"""Properties of the core, as docs/properties.md lists them, beside those of tests/conventions.py."""
+"""Properties of the core, as docs/properties.md lists them; tests/conventions.py has others."""
 
 from __future__ import annotations
 
