@@ -194,7 +194,7 @@ class OACAMAccumulator:
         if self.map_size is None:
             raise ValueError("keys: the size of the maps is not known before the first is stored")
         images, classes, rows = self._store.index.maps_of(keys)
-        computed = torch.zeros(len(keys), self.num_classes, *self.map_size)
+        computed = torch.zeros(len(keys), self.num_classes, *self.map_size, dtype=torch.float32)
         if len(rows):
             computed[images, classes] = unit_interval(self._store[rows], torch.float32)
         return computed
