@@ -190,3 +190,14 @@ def test_files_that_others_still_write_stay(tmp_path: Path) -> None:
     assert sorted(own.name for own in tmp_path.iterdir()) == sorted(
         [*strangers, ".0123456789abcdea.tmp", ".0123456789abcdeb.tmp", "slow", "fast"]
     )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs locks")
+def test_an_abandoned_file_is_removed_once_a_folder(tmp_path: Path) -> None:
+    abandoned = tmp_path / ".0123456789abcdef.tmp"
+    abandoned.write_bytes(b"half")
+    accumulated(batches(1)).save(tmp_path / "maps")
+    assert not abandoned.exists()
+    abandoned.write_bytes(b"half")  # the folder is not listed for every file
+    accumulated(batches(1)).save(tmp_path / "maps")
+    assert abandoned.exists()
