@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help bench demo quickstart test coverage docs release-check lint format clean
+.PHONY: help bench demo quickstart test test-all coverage docs release-check lint format clean
 
 help:
 	@echo "make demo      the whole method on a small procedural data set: runs/demo/report.md"
 	@echo "make quickstart  the labels of one picture: a table and quickstart.png"
 	@echo "make test      the test suite"
+	@echo "make test-all  the same with load, kills, a soak and more random examples: half an hour"
 	@echo "make coverage  the test suite, with the branch coverage of the package"
 	@echo "make docs      the site, in docs/_build/html: all examples run, all links are checked"
 	@echo "make release-check  sdist and wheel, their contents, and the wheel in an empty environment"
@@ -24,6 +25,9 @@ quickstart: $(VENV)/examples.done
 
 test: $(VENV)/test.done
 	$(BIN)/python -m pytest
+
+test-all: $(VENV)/test.done
+	WSSS_FUZZ=20 $(BIN)/python -m pytest -m "slow or not slow"
 
 coverage: $(VENV)/test.done
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=95

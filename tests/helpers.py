@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -20,14 +21,17 @@ IMAGE_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, tor
 BATCHES = ((), (3,), (2, 2))
 IGNORE = 255
 
+#: Times as many examples, and other ones each time: `make test-all` sets it.
+FUZZ = int(os.environ.get("WSSS_FUZZ", "0"))
 properties = settings(
-    max_examples=12,
+    max_examples=12 * max(FUZZ, 1),
     deadline=None,
-    derandomize=True,
+    derandomize=not FUZZ,
     database=None,
     # The device never changes within a test, so one value of the fixture does for all examples.
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+many_properties = settings(properties, max_examples=60 * max(FUZZ, 1))
 
 
 class Images(NamedTuple):

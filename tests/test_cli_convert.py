@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from wsss_nonsalient._atomic_write import atomic_write
 from wsss_nonsalient.cli._journal import read_journal
-from wsss_nonsalient.io._files import atomic_write
 
 from .cli_folders import SIZE, WRITERS, Folders, read_png, run
 

@@ -204,7 +204,7 @@ def test_a_folder_that_cannot_be_written(
             raise PermissionError(13, "Permission denied", os.fspath(path))
         return open(path, mode)
 
-    monkeypatch.setattr("wsss_nonsalient.io._files.open", read_only, raising=False)
+    monkeypatch.setattr("wsss_nonsalient._atomic_write.open", read_only, raising=False)
     assert run(*folders.labels("psa", "out")) == 2
     out = folders.root / "out"
     assert capsys.readouterr().err == (

@@ -20,7 +20,8 @@ SIGNATURES = {
     "normalize=False, zero_init=True",
     "IntegralAttentionLoss": "*, reduction='mean'",
     "MultiLabelSoftMarginLoss": "*, weight=None, reduction='mean'",
-    "OACAMAccumulator": "num_classes, *, map_size=None, min_probability=0.1, dtype=torch.uint8",
+    "OACAMAccumulator": "num_classes, *, map_size=None, min_probability=0.1, dtype=torch.uint8, "
+    "run_id=''",
     "SegmentationScore": "num_classes, *, ignore_index=255",
     "dilate": "mask, kernel_size",
     "ignore_sparse_labels": "labels, *, min_object_ratio=0.01, ignore_index=255",

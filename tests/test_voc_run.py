@@ -17,7 +17,7 @@ import pytest
 import run
 import torch
 from pipeline import classify, label, mask, predictions, segment, training
-from pipeline.run_folder import describe_weights
+from pipeline.run_folder import describe_weights, file_digest
 
 from wsss_nonsalient import OACAMAccumulator, SegmentationScore
 from wsss_nonsalient.io import read_label, read_saliency
@@ -157,7 +157,10 @@ def test_two_processes_accumulate_what_one_does(
     process = start(options(small_data, tmp_path / "run", *more), tmp_path / "log")
     assert process.wait(timeout=100) == 0, (tmp_path / "log").read_text()
     name = "classify/accumulated.npz"
-    assert len(OACAMAccumulator(6).load(small_run[0] / name)) == 10
+    own = file_digest(small_run[0] / "config.json")[:16]
+    assert len(OACAMAccumulator(6, run_id=own).load(small_run[0] / name)) == 10
+    with pytest.raises(ValueError, match=f"state: expected run_id = '', got '{own}'"):
+        OACAMAccumulator(6).load(small_run[0] / name)
     assert (tmp_path / "run" / name).read_bytes() == (small_run[0] / name).read_bytes()
 
 

@@ -6,12 +6,13 @@ import errno
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pipeline import validation
 from pipeline.photos import Photo
 from pipeline.validation import check_writable, validate
 
@@ -197,9 +198,10 @@ def test_full_disk_and_read_only_folder(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_disk_that_is_full_indeed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / ".full.probe").symlink_to("/dev/full")
-    real = Path.open
-    monkeypatch.setattr(Path, "open", lambda _, __: real(tmp_path / ".full.probe", "wb"))
+    def full(**_: Path) -> BinaryIO:
+        return open("/dev/full", "wb")
+
+    monkeypatch.setattr(validation, "TemporaryFile", full)
     with pytest.raises(OSError, match="No space left on device"):
         check_writable(tmp_path)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
-import secrets
 import zipfile
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from ._atomic_write import atomic_write
 
 _FORMAT = "wsss_nonsalient.OACAMAccumulator 1"
 _ARRAYS = ("num_maps", "classes", "maps")
@@ -29,6 +29,7 @@ def check_state(state: dict[str, Any]) -> None:
         ValueError: It is not, and why.
     """
     wanted: dict[str, type | tuple[type, ...]] = {
+        "run_id": str,
         "num_classes": int,
         "map_size": (tuple, type(None)),
         "keys": list,
@@ -74,25 +75,17 @@ def write_state(path: str | PathLike[str], state: dict[str, Any]) -> None:
 
     header = {
         "format": _FORMAT,
+        "run_id": state["run_id"],
         "num_classes": state["num_classes"],
         "map_size": state["map_size"],
         "keys": state["keys"],
     }
-    path = Path(os.path.realpath(path))  # what a link points to, so that the link stays
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                archive.writestr(zipfile.ZipInfo("header.json"), json.dumps(header))
-                for name in _ARRAYS:
-                    info = zipfile.ZipInfo(f"{name}.npy")  # of a fixed date: same state, same bytes
-                    with archive.open(info, "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, state[name].numpy(), version=(1, 0))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("header.json"), json.dumps(header))
+        for name in _ARRAYS:
+            info = zipfile.ZipInfo(f"{name}.npy")  # of a fixed date: same state, same bytes
+            with archive.open(info, "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, state[name].numpy(), version=(1, 0))
 
 
 def read_state(path: str | PathLike[str]) -> dict[str, Any]:
@@ -110,6 +103,7 @@ def read_state(path: str | PathLike[str]) -> dict[str, Any]:
                     raise ValueError(f"its format is {header['format']!r}, not {_FORMAT!r}")
                 size = header["map_size"]
                 state = {
+                    "run_id": header["run_id"],
                     "num_classes": header["num_classes"],
                     "map_size": None if size is None else tuple(size),
                     "keys": header["keys"],

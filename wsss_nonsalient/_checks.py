@@ -33,8 +33,11 @@ _KINDS: dict[Kind, tuple[frozenset[torch.dtype], str]] = {
 class Sizes:
     """What the earlier arguments of a call fixed: named axes, batch axes and device."""
 
-    def __init__(self, *, one_device: bool = True, **axes: tuple[int, str]) -> None:
+    def __init__(
+        self, *, one_device: bool = True, with_values: bool = False, **axes: tuple[int, str]
+    ) -> None:
         self.one_device = one_device
+        self.with_values = with_values
         self.axes = axes  # name -> (size, which argument fixed it)
         self.batch: tuple[tuple[int, ...], str] | None = None
         self.device: tuple[torch.device, str] | None = None
@@ -56,6 +59,8 @@ def check_tensor(name: str, tensor: Tensor, axes: str, kind: Kind, sizes: Sizes)
     if tensor.dtype not in dtypes:
         raise TypeError(f"{name}: expected {wanted}, got {tensor.dtype}")
     _check_shape(name, tensor, axes, sizes)
+    if sizes.with_values and tensor.is_meta:
+        raise ValueError(f"{name}: expected values, got a tensor on the device meta, without any")
     if sizes.device is None:
         sizes.device = (tensor.device, name)
     elif sizes.one_device and sizes.device[0] != tensor.device:
@@ -138,6 +143,18 @@ def check_choice(name: str, value: Choice, choices: Sequence[Choice]) -> None:
         raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
+def check_text(name: str, value: str) -> None:
+    """Check that an option is a string that UTF-8 can encode."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected a string, got {described(value)}")
+    if not _is_text(value):
+        raise ValueError(f"{name}: expected a string that UTF-8 can encode, got {value!a}")
+
+
+def _is_text(value: str) -> bool:
+    return value.isascii() or value.encode("utf-8", "replace").decode() == value
+
+
 def check_size(name: str, size: Sequence[int]) -> tuple[int, int]:
     """Check that a size is (height, width) and return it as a tuple."""
     if isinstance(size, str) or not isinstance(size, Sequence) or len(size) != 2:
@@ -180,7 +197,7 @@ def check_keys(keys: Sequence[str]) -> list[str]:
     for key in keys:
         if not isinstance(key, str):
             raise TypeError(f"keys: expected strings, got {described(key)}")
-        if not key.isascii() and key.encode("utf-8", "replace").decode() != key:
+        if not _is_text(key):
             raise ValueError(f"keys: expected strings that UTF-8 can encode, got {key!a}")
     return list(keys)
 

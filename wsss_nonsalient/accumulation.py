@@ -19,6 +19,7 @@ from ._checks import (
     check_number,
     check_size,
     check_tensor,
+    check_text,
     described,
 )
 from ._storable_maps import storable_maps
@@ -58,6 +59,8 @@ class OACAMAccumulator:
             None: the size of the first maps; another size is then an error.
         min_probability: Maps of classes with a lower probability are skipped.
         dtype: Storage, ``torch.uint8``, ``torch.float16`` or ``torch.float32``.
+        run_id: Name of the training run that the maps are of. It is saved with them, and maps of
+            another run are refused, so that stale ones never mix in.
 
     Raises:
         TypeError: An argument has a wrong type.
@@ -82,6 +85,7 @@ class OACAMAccumulator:
         map_size: Sequence[int] | None = None,
         min_probability: float = 0.1,
         dtype: torch.dtype = torch.uint8,
+        run_id: str = "",
     ) -> None:
         check_integer("num_classes", num_classes, minimum=1)
         check_number("min_probability", min_probability)
@@ -89,9 +93,11 @@ class OACAMAccumulator:
             raise TypeError(f"dtype: expected a torch.dtype, got {described(dtype)}")
         if dtype not in _STORAGE:
             raise ValueError(f"dtype: expected one of {_STORAGE}, got {dtype!r}")
+        check_text("run_id", run_id)
         self.num_classes = int(num_classes)
         self.min_probability = float(min_probability)
         self.dtype = dtype
+        self.run_id = run_id
         self._resized_to = None if map_size is None else check_size("map_size", map_size)
         self._store = _new_store(self._resized_to, dtype)
 
@@ -149,7 +155,7 @@ class OACAMAccumulator:
                 of the stored ones, without ``map_size``.
         """
         keys = check_keys(keys)
-        sizes = Sizes(one_device=False)
+        sizes = Sizes(one_device=False, with_values=True)
         check_bool("force_missing", force_missing)
         check_tensor("cams", cams, "N C H W", "float", sizes)
         check_tensor("image_labels", image_labels, "N C", "multi-hot", sizes)
@@ -188,7 +194,7 @@ class OACAMAccumulator:
         if self.map_size is None:
             raise ValueError("keys: the size of the maps is not known before the first is stored")
         images, classes, rows = self._store.index.maps_of(keys)
-        computed = torch.zeros(len(keys), self.num_classes, *self.map_size)
+        computed = torch.zeros(len(keys), self.num_classes, *self.map_size, dtype=torch.float32)
         if len(rows):
             computed[images, classes] = unit_interval(self._store[rows], torch.float32)
         return computed
@@ -208,7 +214,7 @@ class OACAMAccumulator:
             ValueError: Shapes differ; ``image_labels`` has values other than 0 and 1.
         """
         keys = check_keys(keys)
-        sizes = Sizes()
+        sizes = Sizes(with_values=True)
         check_tensor("image_labels", image_labels, "N C", "multi-hot", sizes)
         self._check_batch(keys, sizes)
         image_labels = image_labels.cpu()
@@ -225,15 +231,15 @@ class OACAMAccumulator:
         Commutative, associative and idempotent.
 
         Args:
-            other: An accumulator of the same classes, storage and map size.
+            other: An accumulator of the same run, classes, storage and map size.
 
         Raises:
             TypeError: ``other`` is not an OACAMAccumulator.
-            ValueError: Its number of classes, dtype or map size differ.
+            ValueError: Its run, number of classes, dtype or map size differ.
         """
         if not isinstance(other, OACAMAccumulator):
             raise TypeError(f"other: expected an OACAMAccumulator, got {type(other).__name__}")
-        self._check_alike("other", other.num_classes, other.dtype, other.map_size)
+        self._check_alike("other", other.num_classes, other.dtype, other.map_size, other.run_id)
         keys, images, classes, rows = other._store.index.owners()
         self._store.maximum(keys, images, classes, other._store[rows])
         self._store.size = self.map_size or other.map_size
@@ -249,14 +255,14 @@ class OACAMAccumulator:
             group: The process group; None: all processes.
 
         Raises:
-            ValueError: The accumulators' numbers of classes, dtypes or map sizes differ.
+            ValueError: The accumulators' runs, numbers of classes, dtypes or map sizes differ.
         """
         if is_alone(group):
             return
         merged = self._empty()
-        for kind in gather((self.num_classes, self.dtype, self.map_size), group):
+        for kind in gather((self.num_classes, self.dtype, self.map_size, self.run_id), group):
             # a difference fails here, in all processes alike
-            merged.merge(OACAMAccumulator(kind[0], dtype=kind[1], map_size=kind[2]))
+            merged.merge(OACAMAccumulator(kind[0], dtype=kind[1], map_size=kind[2], run_id=kind[3]))
         for state in broadcast_each(self.state_dict(), group):
             received = self._empty()
             received.load_state_dict(state)
@@ -267,12 +273,13 @@ class OACAMAccumulator:
         """All that was accumulated, in an order that does not depend on the order of updates.
 
         Returns:
-            ``num_classes``; ``map_size``, (height, width) or None; ``keys``, a sorted list;
-            ``num_maps`` (int64), how many maps each key has; ``classes`` (int64) of the maps, in
-            the order of the keys; ``maps`` (number of maps, height, width).
+            ``run_id``; ``num_classes``; ``map_size``, (height, width) or None; ``keys``, a sorted
+            list; ``num_maps`` (int64), how many maps each key has; ``classes`` (int64) of the maps,
+            in the order of the keys; ``maps`` (number of maps, height, width).
         """
         keys, images, classes, rows = self._store.index.owners()
         return {
+            "run_id": self.run_id,
             "num_classes": self.num_classes,
             "map_size": self.map_size,
             "keys": keys,
@@ -286,13 +293,20 @@ class OACAMAccumulator:
         """Replace the contents by those of a :meth:`state_dict`. An error leaves all as it was.
 
         Args:
-            state: A state of an accumulator of the same classes, storage and map size.
+            state: A state of an accumulator of the same run, classes, storage and map size.
 
         Raises:
-            ValueError: It is no such state, or its number of classes, dtype or map size differ.
+            ValueError: It is no such state, or its run, number of classes, dtype or map size
+                differ.
         """
         check_state(state)
-        self._check_alike("state", state["num_classes"], state["maps"].dtype, state["map_size"])
+        self._check_alike(
+            "state",
+            state["num_classes"],
+            state["maps"].dtype,
+            state["map_size"],
+            state["run_id"],
+        )
         store = _new_store(self.map_size or state["map_size"], self.dtype)
         keys: list[str] = state["keys"]
         images = torch.arange(len(keys)).repeat_interleave(state["num_maps"].cpu()).numpy()
@@ -323,8 +337,8 @@ class OACAMAccumulator:
 
         Raises:
             OSError: The file cannot be read.
-            ValueError: It is not a whole file of :meth:`save`, or its number of classes, dtype or
-                map size differ.
+            ValueError: It is not a whole file of :meth:`save`, or its run, number of classes, dtype
+                or map size differ.
         """
         self.load_state_dict(read_state(path))
         return self
@@ -335,6 +349,7 @@ class OACAMAccumulator:
             map_size=self.map_size,
             min_probability=self.min_probability,
             dtype=self.dtype,
+            run_id=self.run_id,
         )
 
     def _check_batch(self, keys: list[str], sizes: Sizes) -> None:
@@ -352,15 +367,21 @@ class OACAMAccumulator:
             )
 
     def _check_alike(
-        self, name: str, num_classes: int, dtype: torch.dtype, size: tuple[int, int] | None
+        self,
+        name: str,
+        num_classes: int,
+        dtype: torch.dtype,
+        size: tuple[int, int] | None,
+        run_id: str,
     ) -> None:
         for what, expected, got in (
+            ("run_id", self.run_id, run_id),
             ("num_classes", self.num_classes, num_classes),
             ("dtype", self.dtype, dtype),
             ("map_size", self.map_size or size, size or self.map_size),
         ):
             if expected != got:
-                raise ValueError(f"{name}: expected {what} = {expected}, got {got}")
+                raise ValueError(f"{name}: expected {what} = {expected!r}, got {got!r}")
 
 
 def _new_store(size: tuple[int, int] | None, dtype: torch.dtype) -> MapStore:

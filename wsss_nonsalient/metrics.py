@@ -81,9 +81,10 @@ class SegmentationScore:
 
         Raises:
             TypeError: An argument is not a tensor or has a wrong dtype.
-            ValueError: Shapes or devices differ; a label is out of range.
+            ValueError: Shapes or devices differ; a label is out of range; a tensor is on the device
+                meta.
         """
-        sizes = Sizes()
+        sizes = Sizes(with_values=True)
         check_tensor("prediction", prediction, "* H W", "label", sizes)
         check_tensor("target", target, "* H W", "label", sizes)
         if region is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -133,7 +134,7 @@ class GlobalReasoningUnit(nn.Module):
                 "x: expected more than one value a channel in training, for the variance of the "
                 f"batch norm, got shape {tuple(x.shape)}; use a larger batch or map, or eval()"
             )
-        with torch.autocast(x.device.type, enabled=False):
+        with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
             return self._reason(x, x.to(self.conv_proj.weight.dtype))
 
     def _reason(self, residual: Tensor, x: Tensor) -> Tensor:
@@ -221,7 +222,9 @@ def _moments(extended: Tensor, projection: Tensor) -> tuple[Tensor, Tensor]:
     centre = projection.mean(dim=2, keepdim=True)
     centred = projection - centre
     covariance = torch.bmm(centred, centred.transpose(1, 2)) / projection.shape[2]
-    within = (torch.bmm(extended, covariance) * extended).sum(dim=2)
+    within = (
+        (torch.bmm(extended, covariance) * extended).sum(dim=2).clamp(min=0)
+    )  # but for rounding
     means = torch.bmm(extended, centre).squeeze(2)
     mean = means.mean(dim=0)
     between = (means - mean).square()

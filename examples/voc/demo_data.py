@@ -11,6 +11,7 @@ import argparse
 import json
 import secrets
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,7 @@ VERSION = 2  # of the code that draws: another one makes another data set
 TRAIN, VAL = 200, 100
 FIRST = {"train": 0, "val": 100_000}  # index of the first picture of a list
 _LEAST_SIDE = 64
+_ABANDONED = 60  # seconds without a change
 
 
 def write_demo_data(
@@ -55,6 +57,7 @@ def write_demo_data(
     look = asdict(appearance)
     record = {"version": VERSION, **counts, "size": size, "seed": seed, "appearance": look}
     made_from = json.dumps(record, indent=2) + "\n"
+    _remove_abandoned(root)
     if _is_there(root, made_from):
         return
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -88,6 +91,17 @@ def _is_there(root: Path, made_from: str) -> bool:
         return True
     what = "demo data of other parameters" if record.is_file() else "something else than demo data"
     raise FileExistsError(f"{root} holds {what}: choose another folder or remove this one")
+
+
+def _remove_abandoned(root: Path) -> None:
+    """Remove what a killed process had drawn: folders in which nothing changed for a minute."""
+    if not root.parent.is_dir():
+        return
+    for own in root.parent.iterdir():
+        if own.name.startswith(f".{root.name}.") and own.suffix == ".partial":
+            latest = max(path.stat().st_mtime for path in (own, *own.rglob("*")))
+            if time.time() - latest > _ABANDONED:
+                shutil.rmtree(own, ignore_errors=True)
 
 
 def _put_in_place(partial: Path, root: Path, made_from: str) -> None:

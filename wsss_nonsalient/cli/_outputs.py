@@ -14,9 +14,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from .._atomic_write import atomic_write
 from ..io import write_label
 from ..io._arrays import is_dict
-from ..io._files import atomic_write
 from ._journal import journal, read_journal
 from ._run import outcomes, report_failures
 from ._task import Task

@@ -18,8 +18,8 @@ if TYPE_CHECKING:  # argparse has no public names for them
 Settings = TypeVar("Settings")
 
 ABOUT_RUNS = """\
-A run that was killed goes on when it is started again: files are complete or not there (a hidden
-.tmp file that it may leave can be deleted). OUT also gets a hidden file with the options, so that
+A run that was killed goes on when it is started again: files are complete or not there, and
+hidden .tmp files that it left are removed. OUT also gets a hidden file with the options, so that
 a folder never mixes the results of two settings.
 
 exit codes: 0 all is well; 1 an image failed: the others are done, and the failures are listed at

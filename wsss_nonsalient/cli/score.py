@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from .. import SegmentationScore
+from .._atomic_write import atomic_write
 from ..io import VOC_CLASSES, list_ids, read_label, read_saliency
-from ..io._files import atomic_write
 from . import options
 from ._inputs import check_pngs, png_ids
 from ._run import check_run, outcomes, report_failures

@@ -1,15 +1,13 @@
-"""Files as a whole: reading them, writing them in one step, names made from image ids, errors."""
+"""Files as a whole: reading them, names made from image ids, errors."""
 
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import BinaryIO
 
 AnyPath = str | PathLike[str]
 
@@ -41,25 +39,6 @@ def content_of(path: AnyPath, expected: str) -> Generator[None, None, None]:
             f"{os.fspath(path)}: expected {expected}, got something else or a damaged file "
             f"({type(error).__name__}: {reason})"
         ) from error
-
-
-@contextmanager
-def atomic_write(path: AnyPath) -> Generator[BinaryIO, None, None]:
-    """A file to write that takes the place of ``path`` in one step, once it is on the disk."""
-    path = Path(os.path.realpath(path))  # what a link points to, so that the link stays
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        if error.filename == os.fspath(temporary):
-            error.filename = os.fspath(path)
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def check_id(image_id: str, name: str = "image_id") -> str:

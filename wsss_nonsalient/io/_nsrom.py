@@ -10,10 +10,11 @@ from pathlib import Path
 
 import torch
 
+from .._atomic_write import atomic_write
 from .._values import to_list
 from ._arrays import Array
 from ._cam_formats import make_cams
-from ._files import RefusedError, atomic_write, content_of, image_file, is_id, read_file, shown
+from ._files import RefusedError, content_of, image_file, is_id, read_file, shown
 from ._png import encode_png, parse_png
 from .cams import CAMs
 

@@ -9,12 +9,12 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from .._atomic_write import atomic_write
 from ._cam_formats import DICT_FORMATS, float_maps, make_cams, possible_formats
 from ._cam_npz import npz_bytes, parse_npz
 from ._files import (
     AnyPath,
     RefusedError,
-    atomic_write,
     check_id,
     content_of,
     image_file,

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .._atomic_write import atomic_write
 from .._checks import check_choice, check_integer
 from ._arrays import is_dict, is_list
 from ._files import (
     AnyPath,
     RefusedError,
-    atomic_write,
     check_id,
     content_of,
     is_id,

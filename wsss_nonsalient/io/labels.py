@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._atomic_write import atomic_write
 from .._checks import Sizes, check_tensor
 from ._arrays import to_tensor
-from ._files import AnyPath, RefusedError, atomic_write, content_of, read_file
+from ._files import AnyPath, RefusedError, content_of, read_file
 from ._png import encode_png, parse_png
 from .voc import VOC_PALETTE
 

@@ -17,7 +17,7 @@ from .cam_networks import (
 )
 from .networks import load_network, save_network
 from .photos import image_labels
-from .run_folder import Run, is_complete, stage
+from .run_folder import Run, is_complete, run_id, stage
 from .samples import Sample, Samples
 from .training import Schedule, train
 
@@ -49,7 +49,7 @@ def _train(run: Run, network: nn.Module, samples: Samples) -> list[tuple[int, fl
     config = run.config.classifier
     keys = [photo.key for photo in run.train]
     labels = image_labels(run.train, run.data.num_classes)
-    accumulator = OACAMAccumulator(run.data.num_classes)
+    accumulator = OACAMAccumulator(run.data.num_classes, run_id=run_id(run))
     schedule = Schedule(
         len(keys), config.training, run.seed, run.fabric.global_rank, run.fabric.world_size
     )

@@ -8,7 +8,7 @@ from wsss_nonsalient import OACAMAccumulator, integral_attention_loss
 
 from .cam_networks import build_cam_network, cam_samples, mirror, trained_part, write_maps
 from .networks import load_network, save_network
-from .run_folder import Run, is_complete, stage
+from .run_folder import Run, is_complete, run_id, stage
 from .samples import Sample, Samples
 from .training import Schedule, train
 
@@ -34,7 +34,7 @@ def integral(run: Run) -> None:
 
 def _train(run: Run, network: nn.Module, samples: Samples) -> list[tuple[int, float]]:
     keys = [photo.key for photo in run.train]
-    accumulator = OACAMAccumulator(run.data.num_classes)
+    accumulator = OACAMAccumulator(run.data.num_classes, run_id=run_id(run))
     accumulator.load(run.folder / "classify" / "accumulated.npz")
 
     def step_loss(model: nn.Module, batch: Sample, _: int) -> Tensor:

@@ -149,6 +149,11 @@ def file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def run_id(run: Run) -> str:
+    """What tells the accumulated maps of a run from those of another one."""
+    return file_digest(run.folder / "config.json")[:16]
+
+
 def versions() -> dict[str, str]:
     """Versions of everything that the numbers may depend on."""
     names = (

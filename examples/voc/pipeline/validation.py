@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import secrets
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 from torch import Tensor
@@ -122,16 +122,12 @@ def check_writable(folder: Path) -> None:
     Raises:
         OSError: The folder cannot be made or is read-only, or the disk is full; names the folder.
     """
-    probe = folder / f".{secrets.token_hex(8)}.probe"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with probe.open("xb") as file:
-                file.write(_PROBE)
-                file.flush()
-                os.fsync(file.fileno())
-        finally:
-            probe.unlink(missing_ok=True)
+        with TemporaryFile(dir=folder) as file:  # without a name, so that a kill leaves nothing
+            file.write(_PROBE)
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         reason = f"cannot write to this folder: {error.strerror or error}"
         raise OSError(error.errno, reason, str(folder)) from error
