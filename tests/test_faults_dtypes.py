@@ -55,8 +55,8 @@ def test_half_precision_is_computed_in_single_and_rounded_once(dtype: torch.dtyp
     raw, target = half * 9 - 3, torch.rand(2, 3, 7, 13, generator=random)
     assert_same(wn.resize_cam(half, (31, 17)), wn.resize_cam(single, (31, 17)).to(dtype))
     for mode in ("max", "minmax"):
-        exact = wn.normalize_cam(raw.float(), mode=mode)  # type: ignore[arg-type]
-        assert_same(wn.normalize_cam(raw, mode=mode), exact.to(dtype))  # type: ignore[arg-type]
+        exact = wn.normalize_cam(raw.float(), mode=mode)
+        assert_same(wn.normalize_cam(raw, mode=mode), exact.to(dtype))
     exact = wn.integral_attention_loss(single, half.flip(-1).float())
     assert_same(wn.integral_attention_loss(half, half.flip(-1)), exact)
     assert_same(
