@@ -27,7 +27,7 @@ test: $(VENV)/test.done
 	$(BIN)/python -m pytest
 
 test-all: $(VENV)/test.done
-	WSSS_FUZZ=20 $(BIN)/python -m pytest -m "slow or not slow"
+	IO_FUZZ_EXAMPLES=1000 WSSS_FUZZ=20 $(BIN)/python -m pytest -m "slow or not slow"
 
 coverage: $(VENV)/test.done
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=95
