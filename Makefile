@@ -9,7 +9,7 @@ help:
 	@echo "make demo      the whole method on a small procedural data set: runs/demo/report.md"
 	@echo "make quickstart  the labels of one picture: a table and quickstart.png"
 	@echo "make test      the test suite"
-	@echo "make test-all  the same with load, kills, a soak and more random examples: half an hour"
+	@echo "make test-all  the same with load, kills, a soak and more random examples: an hour or so"
 	@echo "make coverage  the test suite, with the branch coverage of the package"
 	@echo "make docs      the site, in docs/_build/html: all examples run, all links are checked"
 	@echo "make release-check  sdist and wheel, their contents, and the wheel in an empty environment"
