@@ -218,6 +218,19 @@ def test_multi_scale_averages_scales_and_flips() -> None:
     torch.testing.assert_close(mirrored, result.flip(3))
 
 
+@pytest.mark.parametrize(
+    "labels", [[[1, 0, 1], [0, 1, 0]], [[0, 0, 0], [1, 1, 1]], [[0, 0, 0]] * 2]
+)
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32])
+def test_multi_scale_of_present_classes(labels: list[list[int]], dtype: torch.dtype) -> None:
+    model = _Model().eval()
+    images = torch.randn(2, 3, 8, 12)
+    present = torch.tensor(labels)
+    expected = multi_scale_cam(model, images) * present[..., None, None]
+    found = multi_scale_cam(model, images, image_labels=present.to(dtype))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
 def test_multi_scale_of_a_model_that_changes_its_input() -> None:
     def model(images: Tensor) -> CAMOutput:
         cams = images.mul_(2).sub_(0.5)
@@ -228,6 +241,10 @@ def test_multi_scale_of_a_model_that_changes_its_input() -> None:
     result = multi_scale_cam(model, images, scales=(1.0,))
     assert torch.equal(images, before)
     torch.testing.assert_close(result, normalize_cam(before * 2 - 0.5))
+    half = functional.interpolate(before, (4, 4), mode="bilinear") * 2 - 0.5
+    result = multi_scale_cam(model, images, scales=(0.5,))
+    expected = functional.interpolate(half.relu(), (8, 8), mode="bilinear")
+    torch.testing.assert_close(result, normalize_cam(expected))
 
 
 def test_multi_scale_restores_the_mode_of_each_module() -> None:
@@ -252,5 +269,11 @@ def test_multi_scale_refuses() -> None:
         multi_scale_cam(lambda x: CAMOutput(x[:, :, 0, 0], torch.cat([x, x])), images)
     with pytest.raises(ValueError, match=r"images: expected shape \(N, channels, H, W\)"):
         multi_scale_cam(model, images[0])
+    with pytest.raises(ValueError, match="image_labels: expected N = 1, as images, got N = 2"):
+        multi_scale_cam(model, images, image_labels=torch.ones(2, 3))
+    with pytest.raises(ValueError, match="image_labels: expected multi-hot labels, exactly 0 or 1"):
+        multi_scale_cam(model, images, image_labels=torch.full((1, 3), 2))
+    with pytest.raises(ValueError, match="cams of the model: expected C = 4, as image_labels"):
+        multi_scale_cam(model, images, image_labels=torch.ones(1, 4))
     with pytest.raises(TypeError, match="flip: expected a bool, got int 3"):
         multi_scale_cam(model, images, flip=3)  # type: ignore[arg-type]

@@ -29,7 +29,8 @@ SIGNATURES = {
     "attention_threshold=0.8, saliency_threshold=0.12549019607843137, ignore_index=255, "
     "dtype=torch.uint8",
     "integral_attention_loss": "logits, target, *, reduction='mean'",
-    "multi_scale_cam": "model, images, *, scales=(0.5, 1.0, 1.5, 2.0), flip=True",
+    "multi_scale_cam": "model, images, *, scales=(0.5, 1.0, 1.5, 2.0), flip=True, "
+    "image_labels=None",
     "multilabel_soft_margin_loss": "logits, target, *, weight=None, reduction='mean'",
     "normalize_cam": "cam, *, mode='max'",
     "nsrm_mask": "prediction, pseudo_labels, image_labels, *, saliency=None, kernel_size=30, "

@@ -19,7 +19,7 @@ from ._checks import (
     check_size,
     check_tensor,
 )
-from ._values import compute_dtype, finite, reads_values, unit_interval, verify
+from ._values import compute_dtype, finite, multi_hot, reads_values, unit_interval, verify
 from .reasoning import GlobalReasoningUnit
 
 Normalization = Literal["max", "minmax"]
@@ -184,6 +184,8 @@ def _bilinear(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize each map by itself, so that a batch gives what its maps give one by one."""
     if tuple(maps.shape[-2:]) == size:
         return maps
+    if maps.numel() == 0:
+        return maps.new_zeros(*maps.shape[:-2], *size)
     single = maps.reshape(-1, 1, *maps.shape[-2:])
     resized = functional.interpolate(single, size=size, mode="bilinear", align_corners=False)
     return resized.reshape(*maps.shape[:-2], *size)
@@ -195,6 +197,7 @@ def multi_scale_cam(
     *,
     scales: Sequence[float] = (0.5, 1.0, 1.5, 2.0),
     flip: bool = True,
+    image_labels: Tensor | None = None,
 ) -> Tensor:
     r"""Class activation maps summed over scales and horizontal flips of the images.
 
@@ -208,15 +211,18 @@ def multi_scale_cam(
         images: (N, channels, H, W) floating point, normalised as the model expects.
         scales: Factors of the images' height and width.
         flip: Use the mirrored images too.
+        image_labels: (N, C) multi-hot, exactly 0 or 1: maps of absent classes are zeros, and cost
+            nothing. Default: the maps of all classes.
 
     Returns:
         (N, C, H, W) in [0, 1].
 
     Raises:
         TypeError: ``images`` is not a floating-point tensor; a scale is no number; ``flip`` is not
-            a bool.
+            a bool; ``image_labels`` is not a tensor of a bool, integer or floating-point dtype.
         ValueError: ``images`` has not four axes; ``scales`` is empty or has a factor outside
-            [0.001, 1000]; the model's maps have not four axes, or NaN or infinity.
+            [0.001, 1000]; the model's maps have not four axes, or NaN or infinity;
+            ``image_labels`` differs in images, classes or device, or has values other than 0 and 1.
 
     Example:
         >>> def model(images):  # one class: what is bright
@@ -225,31 +231,45 @@ def multi_scale_cam(
         >>> multi_scale_cam(model, torch.tensor([[[[0.25, 0.75, 1.0]]]]), scales=[1.0])
         tensor([[[[0.0000, 0.5000, 1.0000]]]])
     """
-    check_tensor("images", images, "N channels H W", "float", Sizes())
+    sizes = Sizes()
+    check_tensor("images", images, "N channels H W", "float", sizes)
     check_bool("flip", flip)
     if not isinstance(scales, Sequence) or isinstance(scales, str) or len(scales) == 0:
         raise ValueError(f"scales: expected positive factors, at least one, got {scales!r}")
     for scale in scales:
         check_number("scales", scale, low=1e-3, high=1e3)
+    if image_labels is not None:
+        check_tensor("image_labels", image_labels, "N C", "multi-hot", sizes)
+        if reads_values(image_labels):
+            verify(multi_hot("image_labels", image_labels))
     with torch.no_grad(), _evaluating(model):
-        total = torch.zeros((), device=images.device)
-        for scale in scales:
-            for mirrored in (False, True) if flip else (False,):
-                total = total + _positive_maps(model, images, scale, mirrored)
-        return normalize_cam(total)
+        found = [_positive_maps(model, images, scale, flip, sizes) for scale in scales]
+        wanted = tuple((image_labels != 0).nonzero().T) if image_labels is not None else ()
+        size = (images.shape[2], images.shape[3])
+        total = _bilinear(found[0][wanted], size)
+        for maps in found[1:]:
+            total = total + _bilinear(maps[wanted], size)
+        if image_labels is None:
+            return normalize_cam(total)
+        cams = total.new_zeros(*image_labels.shape, *size)
+        cams[wanted] = normalize_cam(total[:, None])[:, 0]
+        return cams
 
 
 def _positive_maps(
-    model: Callable[[Tensor], CAMOutput], images: Tensor, scale: float, mirrored: bool
+    model: Callable[[Tensor], CAMOutput], images: Tensor, scale: float, flip: bool, sizes: Sizes
 ) -> Tensor:
-    """Positive part of the raw maps of one version of the images, as large as these."""
-    size = (images.shape[2], images.shape[3])
-    scaled = [max(1, round(side * scale)) for side in size]
+    """Positive part of the raw maps at one scale, those of the mirrored images added."""
+    scaled = [max(1, round(side * scale)) for side in images.shape[2:]]
     version = functional.interpolate(images, scaled, mode="bilinear", align_corners=False)
-    _, cams = model(version.flip(-1) if mirrored else version)
-    check_tensor("cams of the model", cams, "N C H W", "float", Sizes(N=(len(images), "images")))
-    resized = _bilinear(functional.relu(cams.to(compute_dtype(cams))), size)
-    return resized.flip(-1) if mirrored else resized
+    total = torch.zeros((), device=images.device)
+    for mirrored, own in enumerate((version, version.flip(-1)) if flip else (version,)):
+        _, cams = model(own)
+        fixed = Sizes(**{axis: sizes.axes[axis] for axis in ("N", "C") if axis in sizes.axes})
+        check_tensor("cams of the model", cams, "N C H W", "float", fixed)
+        positive = functional.relu(cams.to(compute_dtype(cams)))
+        total = total + (positive.flip(-1) if mirrored else positive)
+    return total
 
 
 @contextmanager

@@ -23,8 +23,6 @@ from ._task import Task
 
 Normalization = Literal["minmax", "max", "none"]
 
-_IGNORED = -1  # in label maps of the present classes alone: no label, and an index from the end
-
 _DESCRIPTION = """\
 Pseudo labels from CAM dumps, saliency maps and image-level labels: the initial label and POM.
 
@@ -89,6 +87,7 @@ def make_label(task: Task, settings: LabelSettings) -> Tensor:
         oa_cam = _read_maps(settings.oa_cams, settings.oa_cam_format, task, saliency, settings)
     classes = task.classes or (0,)  # an image without any class: one map of zeros
     present = torch.full((len(classes),), bool(task.classes))
+    ignored = len(classes) + 1  # while labels count the image's classes only
     labels = initial_labels(
         oa_cam,
         saliency,
@@ -97,8 +96,8 @@ def make_label(task: Task, settings: LabelSettings) -> Tensor:
         conflict_threshold=settings.conflict_threshold,
         attention_threshold=settings.attention_threshold,
         saliency_threshold=settings.saliency_threshold,
-        ignore_index=_IGNORED,
-        dtype=torch.int64,
+        ignore_index=ignored,
+        dtype=torch.uint8 if ignored < 256 else torch.int32,
     )
     if settings.pom:
         labels = pom_refine(
@@ -107,17 +106,17 @@ def make_label(task: Task, settings: LabelSettings) -> Tensor:
             present,
             bg_threshold=settings.bg_threshold,
             quartile=settings.quartile,
-            ignore_index=_IGNORED,
+            ignore_index=ignored,
         )
     labels = ignore_sparse_labels(
-        labels, min_object_ratio=settings.sparse_ratio, ignore_index=_IGNORED
+        labels, min_object_ratio=settings.sparse_ratio, ignore_index=ignored
     )
     wide = settings.num_classes > NARROW_CLASSES
     table = torch.tensor(
         [0, *(c + 1 for c in classes), settings.ignore_index],
         dtype=torch.int32 if wide else torch.uint8,
     )
-    return table[labels]
+    return table.index_select(0, labels.flatten().int()).view_as(labels)
 
 
 def _read_maps(
