@@ -265,7 +265,8 @@ def _positive_maps(
     total = torch.zeros((), device=images.device)
     for mirrored, own in enumerate((version, version.flip(-1)) if flip else (version,)):
         _, cams = model(own)
-        fixed = Sizes(**{axis: sizes.axes[axis] for axis in ("N", "C") if axis in sizes.axes})
+        fixed = Sizes()
+        fixed.axes = {axis: size for axis, size in sizes.axes.items() if axis in ("N", "C")}
         check_tensor("cams of the model", cams, "N C H W", "float", fixed)
         positive = functional.relu(cams.to(compute_dtype(cams)))
         total = total + (positive.flip(-1) if mirrored else positive)
