@@ -13,7 +13,7 @@ from torchcam.methods import CAM
 from torchvision.models import resnet18
 
 from benchmarks.measure import Case, Contenders
-from wsss_nonsalient import CAMHead, normalize_cam, resize_cam
+from wsss_nonsalient import CAMHead, CAMOutput, multi_scale_cam, normalize_cam, resize_cam
 
 
 class Classifier(nn.Module):
@@ -37,6 +37,8 @@ def cases(quick: bool) -> Iterator[Case]:
     """Two classes an image, the mean of VOC being 1.5."""
     for images in (2,) if quick else (1, 8):
         yield from case(images, present=2)
+    for classes in (20,) if quick else (20, 80, 1000):
+        yield multi_scale_case(classes, present=2)
 
 
 def case(images: int, present: int, classes: int = 20, side: int = 224) -> Iterator[Case]:
@@ -117,6 +119,41 @@ def case(images: int, present: int, classes: int = 20, side: int = 224) -> Itera
         "torch-cam": lambda: torch_cam_maps(scores),
     }
     yield Case(f"{name}, after the forward pass", runs, threads=2, targets={"torch-cam": 3.0})
+
+
+def multi_scale_case(classes: int, present: int) -> Case:
+    """Four scales and their mirror images of one picture, against a plain loop over them."""
+    torch.manual_seed(0)
+    trunk = Classifier(classes).trunk.eval()
+    head = CAMHead(512, classes, hidden_channels=None, num_nodes=None).eval()
+    images = torch.randn(1, 3, 224, 224)
+    image_labels = torch.arange(classes)[None] < present
+
+    def model(images: Tensor) -> CAMOutput:
+        output: CAMOutput = head(trunk(images))
+        return output
+
+    def ours() -> Tensor:
+        return multi_scale_cam(model, images, image_labels=image_labels)
+
+    @torch.no_grad()
+    def plain_loop() -> Tensor:
+        total = torch.zeros(1, classes, 224, 224)
+        for scale in (0.5, 1.0, 1.5, 2.0):
+            version = functional.interpolate(images, scale_factor=scale, mode="bilinear")
+            for mirrored in (False, True):
+                cams = model(version.flip(-1) if mirrored else version).cams
+                full = functional.interpolate(cams, (224, 224), mode="bilinear").relu()
+                total += full.flip(-1) if mirrored else full
+        total /= total.amax(dim=(2, 3), keepdim=True) + 1e-5
+        return total * image_labels[..., None, None]
+
+    def check() -> None:  # where the maps change sign, relu and resizing do not commute
+        error = (ours() - plain_loop()).abs().mean()
+        assert error < 0.02, f"multi_scale_cam: differs by {float(error):.4f} on average"
+
+    runs: Contenders = {"ours": ours, "plain loop": plain_loop}
+    return Case(f"multi_scale_cam, {present} of {classes} classes", runs, check, 2)
 
 
 def _spread(one_map: Tensor) -> Tensor:
