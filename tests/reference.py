@@ -133,6 +133,30 @@ def pom_refine(
     return out
 
 
+def confident_labels(
+    probabilities: Array, image_labels: Array, pseudo_labels: Array | None = None, *,
+    background_threshold: float = 0.95, object_threshold: float = 0.3, ignore_index: int = 255,
+    dtype: npt.DTypeLike = np.uint8,
+) -> Array:  # fmt: skip
+    """Label map ``(H, W)`` from probabilities ``(C + 1, H, W)``, the background's first."""
+    values = _as_unit(probabilities)
+    kind = values.dtype.type
+    out = np.full(values.shape[1:], ignore_index, dtype=dtype)
+    for i, j in np.ndindex(out.shape):
+        objects, best, label = kind(0), kind(-1), 0
+        for c in _present(image_labels):
+            objects = objects + values[c + 1, i, j]
+            if values[c + 1, i, j] > best:
+                best, label = values[c + 1, i, j], c + 1
+        total = values[0, i, j] + objects
+        if total > 0 and objects / total > kind(object_threshold):
+            out[i, j] = label
+        elif total > 0 and values[0, i, j] / total > kind(background_threshold):
+            other = 0 if pseudo_labels is None else pseudo_labels[i, j]
+            out[i, j] = other
+    return out
+
+
 def dilate(mask: Array, kernel_size: int) -> npt.NDArray[np.bool_]:
     """Dilation by a square; an even one reaches one pixel more down and right than up and left."""
     # A pixel is lit if its window, which looks the opposite way, holds any lit pixel.

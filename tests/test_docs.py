@@ -18,7 +18,7 @@ import wsss_nonsalient
 from .doc_blocks import ROOT
 
 SECTION = re.compile(r"^(Args|Returns|Raises|Example|Attributes):$", re.MULTILINE)
-SHAPE = re.compile(r"\(([\\*A-Za-z_', ]|\d)+\)|scalar|size|same shape|Returns? a")
+SHAPE = re.compile(r"\(([\\*A-Za-z_', +]|\d)+\)|scalar|size|same shape|Returns? a")
 INVENTORY = ROOT / "docs" / "_build" / "html" / "objects.inv"
 
 

@@ -3,6 +3,7 @@
 from ._values import value_checks
 from .accumulation import OACAMAccumulator
 from .cam import CAMHead, CAMOutput, multi_scale_cam, normalize_cam, resize_cam
+from .confident import confident_labels
 from .initial import ignore_sparse_labels, initial_labels
 from .losses import (
     IntegralAttentionLoss,
@@ -27,6 +28,7 @@ __all__ = [
     "OACAMAccumulator",
     "SegmentationResults",
     "SegmentationScore",
+    "confident_labels",
     "dilate",
     "ignore_sparse_labels",
     "initial_labels",
