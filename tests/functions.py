@@ -116,6 +116,9 @@ _LABELS = {"image_labels": "multi-hot"}
 
 #: Make label maps, or numbers to make these by; they run without autograd.
 LABEL_FUNCTIONS: dict[str, Function] = {
+    "background_from_cam": Function(
+        wn.background_from_cam, {"cam": "maps", **_LABELS}, {"power": 2}
+    ),
     "initial_labels": Function(wn.initial_labels, {"cam": "maps", "saliency": "image", **_LABELS}),
     "pom_thresholds": Function(wn.pom_thresholds, {"cam": "maps", "labels": "labels", **_LABELS}),
     "pom_refine": Function(wn.pom_refine, {"labels": "labels", "cam": "maps", **_LABELS}),

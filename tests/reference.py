@@ -44,6 +44,16 @@ def normalize_cam(cam: Array, *, mode: Literal["max", "minmax"] = "max") -> Arra
     return out
 
 
+def background_from_cam(cam: Array, image_labels: Array, *, power: float = 1.0) -> Array:
+    """Background evidence ``(H, W)`` of maps ``(C, H, W)``."""
+    maps = _as_unit(cam)
+    out = np.ones(cam.shape[1:], dtype=maps.dtype)
+    for i, j in np.ndindex(out.shape):
+        strongest = max([maps[c, i, j] for c in _present(image_labels)], default=maps.dtype.type(0))
+        out[i, j] = float(maps.dtype.type(1) - strongest) ** power
+    return out
+
+
 def initial_labels(
     cam: Array, saliency: Array, image_labels: Array, *, fg_threshold: float = 0.3,
     conflict_threshold: float = 0.9, attention_threshold: float = 0.8,

@@ -28,6 +28,10 @@ def _cam(images: Images) -> tuple[Tensor, ...]:
 
 
 CASES = {
+    "background_from_cam": Case(
+        lambda cam, y: wn.background_from_cam(cam, y, power=1.5),
+        lambda images: (images.cam, images.image_labels),
+    ),
     "initial_labels": Case(
         lambda cam, saliency, y: wn.initial_labels(cam, saliency, y),
         lambda images: (images.cam, images.saliency, images.image_labels),

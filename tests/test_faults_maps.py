@@ -136,6 +136,8 @@ def test_batches_without_any_label(name: str) -> None:
             assert result.isposinf().all()
         else:
             assert_same(result, arguments["labels"])
+    elif name == "background_from_cam":
+        assert (function(arguments) == 1).all()
     elif name == "initial_labels":
         salient = arguments["saliency"] >= 32 / 255
         assert_same(function(arguments), salient.to(torch.uint8) * 255)

@@ -23,6 +23,7 @@ SIGNATURES = {
     "OACAMAccumulator": "num_classes, *, map_size=None, min_probability=0.1, dtype=torch.uint8, "
     "run_id=''",
     "SegmentationScore": "num_classes, *, ignore_index=255",
+    "background_from_cam": "cam, image_labels, *, power=1.0",
     "dilate": "mask, kernel_size",
     "ignore_sparse_labels": "labels, *, min_object_ratio=0.01, ignore_index=255",
     "initial_labels": "cam, saliency, image_labels, *, fg_threshold=0.3, conflict_threshold=0.9, "

@@ -2,6 +2,7 @@
 
 from ._values import value_checks
 from .accumulation import OACAMAccumulator
+from .background import background_from_cam
 from .cam import CAMHead, CAMOutput, multi_scale_cam, normalize_cam, resize_cam
 from .initial import ignore_sparse_labels, initial_labels
 from .losses import (
@@ -27,6 +28,7 @@ __all__ = [
     "OACAMAccumulator",
     "SegmentationResults",
     "SegmentationScore",
+    "background_from_cam",
     "dilate",
     "ignore_sparse_labels",
     "initial_labels",

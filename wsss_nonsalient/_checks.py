@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Sequence
 from typing import Literal, TypeVar
@@ -121,6 +122,14 @@ def check_number(
         raise TypeError(f"{name}: expected a number, got {described(value)}")
     if not low <= value <= high:
         raise ValueError(f"{name}: expected a number in [{low:g}, {high:g}], got {value}{hint}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Check that an option is a real number above 0 and finite."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: expected a number, got {described(value)}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name}: expected a number above 0, got {value}")
 
 
 def check_integer(name: str, value: int, *, minimum: int) -> None:
