@@ -127,6 +127,16 @@ LABEL_FUNCTIONS: dict[str, Function] = {
         {"labels": "labels", "cam": "maps", **_LABELS},
         {"quartile": "nested-median"},
     ),
+    "pom_refine, rivals": Function(
+        wn.pom_refine,
+        {"labels": "labels", "cam": "maps", **_LABELS},
+        {"rival_threshold": 0.6},
+    ),
+    "pom_weights": Function(
+        wn.pom_weights,
+        {"cam": "maps", "labels": "labels", **_LABELS},
+        {"rival_threshold": 0.8},
+    ),
     "nsrm_mask": Function(
         wn.nsrm_mask,
         {"prediction": "labels", "pseudo_labels": "labels", **_LABELS, "saliency": "image"},
@@ -134,6 +144,7 @@ LABEL_FUNCTIONS: dict[str, Function] = {
     ),
     "ignore_sparse_labels": Function(wn.ignore_sparse_labels, {"labels": "labels"}),
     "dilate": Function(wn.dilate, {"mask": "bool"}, {"kernel_size": 3}),
+    "dilate, relative": Function(wn.dilate, {"mask": "bool"}, {"kernel_size": 0.3}),
 }
 
 #: Differentiable functions and modules.

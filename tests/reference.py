@@ -128,18 +128,58 @@ def pom_thresholds(
     return out
 
 
+def _excess(
+    maps: Array,
+    limits: Array,
+    present: Sequence[int],
+    i: int,
+    j: int,
+    rival_threshold: float | None,
+) -> float:
+    """How far the maps that may mine a pixel are above their thresholds; -inf without any."""
+    excess = -math.inf
+    for c in present:
+        others = [maps[d, i, j] for d in present if d != c]
+        if rival_threshold is not None and any(
+            value > maps.dtype.type(rival_threshold) for value in others
+        ):
+            continue
+        excess = max(excess, maps[c, i, j] - limits[c])
+    return excess
+
+
 def pom_refine(
-    labels: Array, cam: Array, image_labels: Array, *,
-    bg_threshold: float = 0.3, quartile: Quartile = "linear", ignore_index: int = 255,
+    labels: Array, cam: Array, image_labels: Array, *, bg_threshold: float = 0.3,
+    quartile: Quartile = "linear", rival_threshold: float | None = None, ignore_index: int = 255,
 ) -> Array:  # fmt: skip
     """The label map with the background pixels that a CAM believes to be object ignored."""
-    maps = _as_unit(cam)
+    maps, present = _as_unit(cam), _present(image_labels)
     options: dict[str, Any] = {"bg_threshold": bg_threshold, "quartile": quartile}
     limits = pom_thresholds(cam, labels, image_labels, ignore_index=ignore_index, **options)
     out = labels.copy()
     for i, j in np.ndindex(labels.shape):
-        if labels[i, j] == 0 and any(maps[c, i, j] > limits[c] for c in _present(image_labels)):
+        if labels[i, j] == 0 and _excess(maps, limits, present, i, j, rival_threshold) > 0:
             out[i, j] = ignore_index
+    return out
+
+
+def pom_weights(
+    cam: Array, labels: Array, image_labels: Array, *, softness: float = 0.2,
+    bg_threshold: float = 0.3, quartile: Quartile = "linear",
+    rival_threshold: float | None = None, ignore_index: int = 255,
+) -> Array:  # fmt: skip
+    """The weight of each pixel that takes the place of POM's ignored pixels."""
+    maps, present = _as_unit(cam), _present(image_labels)
+    options: dict[str, Any] = {"bg_threshold": bg_threshold, "quartile": quartile}
+    limits = pom_thresholds(cam, labels, image_labels, ignore_index=ignore_index, **options)
+    out = np.ones(labels.shape, dtype=maps.dtype)
+    for i, j in np.ndindex(labels.shape):
+        if labels[i, j] == ignore_index:
+            out[i, j] = 0
+        elif labels[i, j] == 0:
+            excess = _excess(maps, limits, present, i, j, rival_threshold)
+            if excess > 0:
+                out[i, j] = max(0.0, 1 - excess / softness) if softness > excess else 0
     return out
 
 

@@ -134,6 +134,8 @@ def test_batches_without_any_label(name: str) -> None:
         result = function(arguments)
         if name == "pom_thresholds":
             assert result.isposinf().all()
+        elif name == "pom_weights":
+            assert_same(result, (arguments["labels"] != 255).float())
         else:
             assert_same(result, arguments["labels"])
     elif name == "background_from_cam":

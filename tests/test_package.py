@@ -36,9 +36,11 @@ SIGNATURES = {
     "nsrm_mask": "prediction, pseudo_labels, image_labels, *, saliency=None, kernel_size=30, "
     "min_classes=2, keep_ignored=False, restrict_to_image_labels=False, ignore_index=255",
     "pom_refine": "labels, cam, image_labels, *, bg_threshold=0.3, quartile='linear', "
-    "ignore_index=255",
+    "rival_threshold=None, ignore_index=255",
     "pom_thresholds": "cam, labels, image_labels, *, bg_threshold=0.3, quartile='linear', "
     "ignore_index=255",
+    "pom_weights": "cam, labels, image_labels, *, softness=0.2, bg_threshold=0.3, "
+    "quartile='linear', rival_threshold=None, ignore_index=255",
     "resize_cam": "cam, size",
     "value_checks": "enabled",
 }

@@ -15,6 +15,7 @@ from .metrics import SegmentationResults, SegmentationScore
 from .nsrm import dilate, nsrm_mask
 from .pom import pom_refine, pom_thresholds
 from .reasoning import GlobalReasoningUnit, GloRe
+from .soft_pom import pom_weights
 
 __version__ = "0.2.0"
 
@@ -39,6 +40,7 @@ __all__ = [
     "nsrm_mask",
     "pom_refine",
     "pom_thresholds",
+    "pom_weights",
     "resize_cam",
     "value_checks",
 ]

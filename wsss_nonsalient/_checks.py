@@ -140,6 +140,16 @@ def check_integer(name: str, value: int, *, minimum: int) -> None:
         raise ValueError(f"{name}: expected an integer of at least {minimum}, got {value}")
 
 
+def check_side(name: str, value: float) -> None:
+    """Check that an option is an integer of at least 1, or a float in (0, 1): a relative side."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: expected an integer or a float in (0, 1), got {described(value)}")
+    if not (value >= 1 if isinstance(value, numbers.Integral) else 0 < value < 1):
+        raise ValueError(
+            f"{name}: expected an integer of at least 1 or a float in (0, 1), got {value}"
+        )
+
+
 def check_bool(name: str, value: bool) -> None:
     """Check that an option is a bool."""
     if not isinstance(value, bool):
