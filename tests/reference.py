@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from statistics import median
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Quartile = Literal["linear", "nested-median"]
 Update = tuple[Sequence[str], Array, Array, Array, bool]
+Box = Sequence[float]
 
 
 def _as_unit(values: Array) -> Array:
@@ -281,6 +283,37 @@ def global_reasoning(
         scale = weights["blocker.weight"][c] / math.sqrt(var + 1e-4)
         out[:, c] = flat[:, c] + (values - mean) * scale + weights["blocker.bias"][c]
     return out.reshape(x.shape), running[0], running[1]
+
+
+def _between(length: int, start: Fraction, stop: Fraction, cell: int) -> tuple[int, int, Fraction]:
+    """The two values of ``length`` around a cell's centre, and the weight of the second one."""
+    position = (cell + Fraction(1, 2) - start) * length / (stop - start) - Fraction(1, 2)
+    position = min(max(position, Fraction(0)), Fraction(length - 1))
+    lower = math.floor(position)
+    return lower, min(lower + 1, length - 1), position - lower
+
+
+def place_map(
+    one_map: Array, box: Box, size: tuple[int, int], *, flipped: bool = False
+) -> npt.NDArray[np.float64]:
+    """The map ``(h, w)`` of a crop on the grid of the whole image, exactly, and 0 outside."""
+    if flipped:
+        one_map = np.array([list(reversed(row)) for row in one_map])
+    (height, width), (rows, columns) = size, one_map.shape
+    left, top, right, bottom = (
+        Fraction(round(Fraction(float(share)) * cells * 1024), 1024)
+        for share, cells in zip(box, (width, height, width, height), strict=True)
+    )
+    out = np.zeros(size)
+    for i, j in np.ndindex(size):
+        y, x = i + Fraction(1, 2), j + Fraction(1, 2)
+        if top <= y < bottom and left <= x < right:
+            above, below, down = _between(rows, top, bottom, i)
+            before, after, along = _between(columns, left, right, j)
+            for row, share in ((above, 1 - down), (below, down)):
+                for column, part in ((before, 1 - along), (after, along)):
+                    out[i, j] += float(share * part) * float(one_map[row, column])
+    return out
 
 
 def accumulate_oa_cams(
