@@ -143,7 +143,7 @@ def test_batches_without_any_label(name: str) -> None:
     elif name == "initial_labels":
         salient = arguments["saliency"] >= 32 / 255
         assert_same(function(arguments), salient.to(torch.uint8) * 255)
-    elif name == "OACAMAccumulator.update":
+    elif name.startswith("OACAMAccumulator.update"):
         arguments["cams"] = torch.full_like(arguments["cams"], torch.nan)
         assert (function(arguments) == 0).all()
     else:
