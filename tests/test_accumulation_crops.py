@@ -137,6 +137,16 @@ def test_mirroring_everything_mirrors_the_result(seed: int, columns: int) -> Non
     )  # fmt: skip
 
 
+def test_a_centre_on_the_edge_belongs_to_the_box_that_begins_there() -> None:
+    """Two boxes that share an edge through the centres of a column: each cell is in one of them."""
+    boxes = torch.tensor([[0.125, 0, 0.625, 1], [0.625, 0, 1, 1]])
+    cams = torch.ones(2, 3, 5)
+    expected = torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]])[:, None].expand(2, 2, 4)
+    assert torch.equal(accumulated(cams, (2, 4), boxes=boxes), expected)
+    turned = accumulated(cams.mT, (4, 2), boxes=boxes[:, [1, 0, 3, 2]])
+    assert torch.equal(turned, expected.mT)
+
+
 def test_crops_of_one_image_add_up_to_the_whole() -> None:
     """Four quarters in one batch and over two: the maximum, cell by cell."""
     quarters = torch.tensor(
