@@ -1,7 +1,7 @@
 """What every label function keeps to, whatever it computes.
 
-Each convention takes a function of images that gives label maps ``(*, H, W)`` or numbers of each
-class ``(*, C)``, and images to try it on.
+Each convention takes a function of images that gives label maps ``(*, H, W)``, numbers of each
+pixel ``(*, H, W)`` or numbers of each class ``(*, C)``, and images to try it on.
 """
 
 from __future__ import annotations
@@ -48,8 +48,11 @@ def classes_permute(call: Call, images: Images) -> None:
         images.image_labels[..., order],
     )
     result = call(images)
-    per_class = _is_per_class(result, images)
-    assert_same(call(permuted), result[..., order] if per_class else renamed[result.long()])
+    if _is_per_class(result, images):
+        result = result[..., order]
+    elif not result.is_floating_point():
+        result = renamed[result.long()]
+    assert_same(call(permuted), result)
 
 
 def _flips(call: Call, images: Images, axis: int) -> None:

@@ -20,7 +20,7 @@ class Function(NamedTuple):
 
     Kinds: ``maps`` (*, C, H, W) in [0, 1], ``raw`` maps of any values, ``image`` (*, H, W) in
     [0, 1], ``labels`` (*, H, W), ``bool`` (*, H, W), ``multi-hot`` (*, C), ``logits`` (*, C),
-    ``features`` (N, C, H, W), ``weight`` (C,).
+    ``features`` (N, C, H, W), ``weight`` (C,), ``boxes`` (*, 4), ``flags`` (*,).
     """
 
     call: Callable[..., Tensor]
@@ -42,7 +42,10 @@ class Function(NamedTuple):
         """Tensors of these kinds, the same for all functions."""
         random = torch.Generator().manual_seed(seed)
         drawn: dict[str, Tensor] = {}
-        for kind in ("maps", "raw", "image", "labels", "bool", "multi-hot", "logits", "weight"):
+        for kind in (
+            "maps", "raw", "image", "labels", "bool", "multi-hot", "logits", "weight", "boxes",
+            "flags",
+        ):  # fmt: skip
             drawn[kind] = _draw(kind, batch, num_classes, size, random)
         drawn["features"] = drawn["raw"]
         own: Arguments = {name: drawn[kind].clone() for name, kind in self.kinds.items()}
@@ -79,13 +82,19 @@ def _draw(
         return present
     if kind == "logits":
         return uniform(*batch, num_classes) * 8 - 2
+    if kind == "boxes":
+        return torch.cat([uniform(*batch, 2) / 2, 1 - uniform(*batch, 2) / 2], dim=-1)
+    if kind == "flags":
+        return uniform(*batch) < 0.5
     return uniform(num_classes) + 0.5
 
 
-def _accumulate(keys: list[str], cams: Tensor, image_labels: Tensor, logits: Tensor) -> Tensor:
+def _accumulate(
+    keys: list[str], cams: Tensor, image_labels: Tensor, logits: Tensor, **frames: Tensor
+) -> Tensor:
     num_classes, size = image_labels.shape[-1], tuple(cams.shape[-2:])
     accumulator = wn.OACAMAccumulator(num_classes, map_size=size, dtype=torch.float32)
-    accumulator.update(keys, cams, image_labels, logits, force_missing=True)
+    accumulator.update(keys, cams, image_labels, logits, force_missing=True, **frames)
     return accumulator.compute(keys)
 
 
@@ -116,6 +125,9 @@ _LABELS = {"image_labels": "multi-hot"}
 
 #: Make label maps, or numbers to make these by; they run without autograd.
 LABEL_FUNCTIONS: dict[str, Function] = {
+    "background_from_cam": Function(
+        wn.background_from_cam, {"cam": "maps", **_LABELS}, {"power": 2}
+    ),
     "initial_labels": Function(wn.initial_labels, {"cam": "maps", "saliency": "image", **_LABELS}),
     "pom_thresholds": Function(wn.pom_thresholds, {"cam": "maps", "labels": "labels", **_LABELS}),
     "pom_refine": Function(wn.pom_refine, {"labels": "labels", "cam": "maps", **_LABELS}),
@@ -124,6 +136,16 @@ LABEL_FUNCTIONS: dict[str, Function] = {
         {"labels": "labels", "cam": "maps", **_LABELS},
         {"quartile": "nested-median"},
     ),
+    "pom_refine, rivals": Function(
+        wn.pom_refine,
+        {"labels": "labels", "cam": "maps", **_LABELS},
+        {"rival_threshold": 0.6},
+    ),
+    "pom_weights": Function(
+        wn.pom_weights,
+        {"cam": "maps", "labels": "labels", **_LABELS},
+        {"rival_threshold": 0.8},
+    ),
     "nsrm_mask": Function(
         wn.nsrm_mask,
         {"prediction": "labels", "pseudo_labels": "labels", **_LABELS, "saliency": "image"},
@@ -131,6 +153,7 @@ LABEL_FUNCTIONS: dict[str, Function] = {
     ),
     "ignore_sparse_labels": Function(wn.ignore_sparse_labels, {"labels": "labels"}),
     "dilate": Function(wn.dilate, {"mask": "bool"}, {"kernel_size": 3}),
+    "dilate, relative": Function(wn.dilate, {"mask": "bool"}, {"kernel_size": 0.3}),
 }
 
 #: Differentiable functions and modules.
@@ -154,6 +177,11 @@ DIFFERENTIABLE: dict[str, Function] = {
 COLLECTORS: dict[str, Function] = {
     "OACAMAccumulator.update": Function(
         _accumulate, {"cams": "raw", **_LABELS, "logits": "logits"}, only_batches=True
+    ),
+    "OACAMAccumulator.update, crops": Function(
+        _accumulate,
+        {"cams": "raw", **_LABELS, "logits": "logits", "boxes": "boxes", "flipped": "flags"},
+        only_batches=True,
     ),
     "SegmentationScore.update": Function(
         _count, {"prediction": "labels", "target": "labels", "region": "bool"}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from statistics import median
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Quartile = Literal["linear", "nested-median"]
 Update = tuple[Sequence[str], Array, Array, Array, bool]
+Box = Sequence[float]
 
 
 def _as_unit(values: Array) -> Array:
@@ -41,6 +43,16 @@ def normalize_cam(cam: Array, *, mode: Literal["max", "minmax"] = "max") -> Arra
         if high > low:
             for i, j in np.ndindex(cam[c].shape):
                 out[c, i, j] = max(kind(cam[c, i, j]) - low, kind(0)) / (high - low)
+    return out
+
+
+def background_from_cam(cam: Array, image_labels: Array, *, power: float = 1.0) -> Array:
+    """Background evidence ``(H, W)`` of maps ``(C, H, W)``."""
+    maps = _as_unit(cam)
+    out = np.ones(cam.shape[1:], dtype=maps.dtype)
+    for i, j in np.ndindex(out.shape):
+        strongest = max([maps[c, i, j] for c in _present(image_labels)], default=maps.dtype.type(0))
+        out[i, j] = float(maps.dtype.type(1) - strongest) ** power
     return out
 
 
@@ -118,17 +130,37 @@ def pom_thresholds(
     return out
 
 
+def _excess(
+    maps: Array,
+    limits: Array,
+    present: Sequence[int],
+    i: int,
+    j: int,
+    rival_threshold: float | None,
+) -> float:
+    """How far the maps that may mine a pixel are above their thresholds; -inf without any."""
+    excess = -math.inf
+    for c in present:
+        others = [maps[d, i, j] for d in present if d != c]
+        if rival_threshold is not None and any(
+            value > maps.dtype.type(rival_threshold) for value in others
+        ):
+            continue
+        excess = max(excess, maps[c, i, j] - limits[c])
+    return excess
+
+
 def pom_refine(
-    labels: Array, cam: Array, image_labels: Array, *,
-    bg_threshold: float = 0.3, quartile: Quartile = "linear", ignore_index: int = 255,
+    labels: Array, cam: Array, image_labels: Array, *, bg_threshold: float = 0.3,
+    quartile: Quartile = "linear", rival_threshold: float | None = None, ignore_index: int = 255,
 ) -> Array:  # fmt: skip
     """The label map with the background pixels that a CAM believes to be object ignored."""
-    maps = _as_unit(cam)
+    maps, present = _as_unit(cam), _present(image_labels)
     options: dict[str, Any] = {"bg_threshold": bg_threshold, "quartile": quartile}
     limits = pom_thresholds(cam, labels, image_labels, ignore_index=ignore_index, **options)
     out = labels.copy()
     for i, j in np.ndindex(labels.shape):
-        if labels[i, j] == 0 and any(maps[c, i, j] > limits[c] for c in _present(image_labels)):
+        if labels[i, j] == 0 and _excess(maps, limits, present, i, j, rival_threshold) > 0:
             out[i, j] = ignore_index
     return out
 
@@ -154,6 +186,26 @@ def confident_labels(
         elif total > 0 and values[0, i, j] / total > kind(background_threshold):
             other = 0 if pseudo_labels is None else pseudo_labels[i, j]
             out[i, j] = other
+    return out
+
+
+def pom_weights(
+    cam: Array, labels: Array, image_labels: Array, *, softness: float = 0.2,
+    bg_threshold: float = 0.3, quartile: Quartile = "linear",
+    rival_threshold: float | None = None, ignore_index: int = 255,
+) -> Array:  # fmt: skip
+    """The weight of each pixel that takes the place of POM's ignored pixels."""
+    maps, present = _as_unit(cam), _present(image_labels)
+    options: dict[str, Any] = {"bg_threshold": bg_threshold, "quartile": quartile}
+    limits = pom_thresholds(cam, labels, image_labels, ignore_index=ignore_index, **options)
+    out = np.ones(labels.shape, dtype=maps.dtype)
+    for i, j in np.ndindex(labels.shape):
+        if labels[i, j] == ignore_index:
+            out[i, j] = 0
+        elif labels[i, j] == 0:
+            excess = _excess(maps, limits, present, i, j, rival_threshold)
+            if excess > 0:
+                out[i, j] = max(0.0, 1 - excess / softness) if softness > excess else 0
     return out
 
 
@@ -255,6 +307,37 @@ def global_reasoning(
         scale = weights["blocker.weight"][c] / math.sqrt(var + 1e-4)
         out[:, c] = flat[:, c] + (values - mean) * scale + weights["blocker.bias"][c]
     return out.reshape(x.shape), running[0], running[1]
+
+
+def _between(length: int, start: Fraction, stop: Fraction, cell: int) -> tuple[int, int, Fraction]:
+    """The two values of ``length`` around a cell's centre, and the weight of the second one."""
+    position = (cell + Fraction(1, 2) - start) * length / (stop - start) - Fraction(1, 2)
+    position = min(max(position, Fraction(0)), Fraction(length - 1))
+    lower = math.floor(position)
+    return lower, min(lower + 1, length - 1), position - lower
+
+
+def place_map(
+    one_map: Array, box: Box, size: tuple[int, int], *, flipped: bool = False
+) -> npt.NDArray[np.float64]:
+    """The map ``(h, w)`` of a crop on the grid of the whole image, exactly, and 0 outside."""
+    if flipped:
+        one_map = np.array([list(reversed(row)) for row in one_map])
+    (height, width), (rows, columns) = size, one_map.shape
+    left, top, right, bottom = (
+        Fraction(round(Fraction(float(share)) * cells * 1024), 1024)
+        for share, cells in zip(box, (width, height, width, height), strict=True)
+    )
+    out = np.zeros(size)
+    for i, j in np.ndindex(size):
+        y, x = i + Fraction(1, 2), j + Fraction(1, 2)
+        if top <= y < bottom and left <= x < right:
+            above, below, down = _between(rows, top, bottom, i)
+            before, after, along = _between(columns, left, right, j)
+            for row, share in ((above, 1 - down), (below, down)):
+                for column, part in ((before, 1 - along), (after, along)):
+                    out[i, j] += float(share * part) * float(one_map[row, column])
+    return out
 
 
 def accumulate_oa_cams(

@@ -28,6 +28,10 @@ def _cam(images: Images) -> tuple[Tensor, ...]:
 
 
 CASES = {
+    "background_from_cam": Case(
+        lambda cam, y: wn.background_from_cam(cam, y, power=1.5),
+        lambda images: (images.cam, images.image_labels),
+    ),
     "initial_labels": Case(
         lambda cam, saliency, y: wn.initial_labels(cam, saliency, y),
         lambda images: (images.cam, images.saliency, images.image_labels),
@@ -47,6 +51,15 @@ CASES = {
     "pom_refine-nested-median": Case(
         lambda labels, cam, y: wn.pom_refine(labels, cam, y, quartile="nested-median"), _pom
     ),
+    "pom_refine-rivals": Case(
+        lambda labels, cam, y: wn.pom_refine(labels, cam, y, rival_threshold=0.6), _pom
+    ),
+    "pom_weights": Case(
+        lambda labels, cam, y: wn.pom_weights(cam, labels, y, rival_threshold=0.8), _pom
+    ),
+    "pom_weights-hard": Case(
+        lambda labels, cam, y: wn.pom_weights(cam, labels, y, softness=0), _pom
+    ),
     "nsrm_mask": Case(
         lambda prediction, labels, y, saliency: wn.nsrm_mask(
             prediction, labels, y, saliency=saliency, kernel_size=3,
@@ -58,6 +71,9 @@ CASES = {
         ),
     ),
     "dilate": Case(lambda mask: wn.dilate(mask, 4), lambda images: (images.saliency > 0.97,)),
+    "dilate-relative": Case(
+        lambda mask: wn.dilate(mask, 0.5), lambda images: (images.saliency > 0.97,)
+    ),
     "normalize_cam": Case(lambda cam: wn.normalize_cam(cam), _cam),
     "normalize_cam-minmax": Case(lambda cam: wn.normalize_cam(cam, mode="minmax"), _cam),
     "resize_cam": Case(lambda cam: wn.resize_cam(cam, (9, 4)), _cam),

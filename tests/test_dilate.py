@@ -78,6 +78,36 @@ def test_an_even_square_leans_down_and_right(device: torch.device) -> None:
     assert_same(dilate(mask, 30), expected)
 
 
+@pytest.mark.parametrize(
+    ("share", "size", "side"),
+    [
+        (0.06, (375, 500), 31),
+        (0.06, (500, 375), 31),
+        (0.06, (1000, 750), 61),
+        (0.05999, (375, 500), 29),
+        (0.5, (8, 6), 5),  # 4 is as near to 3 as to 5
+        (0.2499, (8, 6), 1),
+        (1e-9, (8, 6), 1),
+        (0.999, (8, 6), 7),
+        (0.999, (1, 1), 1),
+    ],
+)
+def test_a_relative_square_is_odd_and_of_the_longer_side(
+    share: float, size: tuple[int, int], side: int, device: torch.device
+) -> None:
+    mask = lone_pixels(side, (2, *size)).to(device)
+    assert_same(dilate(mask, share), dilate(mask, side))
+
+
+@properties
+@given(share=st.floats(0, 1, exclude_min=True, exclude_max=True), longer=st.integers(1, 60))
+def test_a_relative_side_is_the_nearest_odd_integer(share: float, longer: int) -> None:
+    mask = torch.zeros(1, longer, dtype=torch.bool)
+    mask[0, longer // 2] = True
+    odd = [side for side in range(1, 2 * longer + 3, 2) if abs(side - share * longer) <= 1 + 1e-9]
+    assert any(torch.equal(dilate(mask, share), dilate(mask, side)) for side in odd)
+
+
 @pytest.mark.parametrize("kernel_size", [10**15, 10**15 + 1])
 def test_a_square_of_any_size_costs_no_more_than_the_picture(kernel_size: int) -> None:
     mask = torch.zeros(2, 4, 5, dtype=torch.bool)
@@ -99,12 +129,12 @@ def test_odd_squares_add_up(seed: int, first: int, second: int) -> None:
     assert_same(dilate(mask, 2 * (first + second) + 1), twice)
 
 
-@pytest.mark.parametrize("kernel_size", [1, 3, 4])
+@pytest.mark.parametrize("kernel_size", [1, 3, 4, 0.5])
 @pytest.mark.parametrize("convention", [c for c in CONVENTIONS if c is not classes_permute])
 @properties
 @given(seed=st.integers(0, 2**32))
 def test_keeps_to_the_conventions(
-    convention: Convention, kernel_size: int, device: torch.device, seed: int
+    convention: Convention, kernel_size: float, device: torch.device, seed: int
 ) -> None:
     if kernel_size % 2 == 0 and convention in (flips_left_and_right, flips_up_and_down):
         kernel_size += 1  # even squares lean
@@ -117,11 +147,27 @@ ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"mask": torch.zeros(2, 2)}, TypeError, r"mask: expected a bool or integer .*float32"),
     ({"mask": torch.zeros(4).bool()}, ValueError, r"mask: expected .*H, W\), got \(4,\)"),
     ({"mask": torch.zeros(4, 0).bool()}, ValueError, r"mask: expected W of at least 1"),
-    ({"kernel_size": 2.5}, TypeError, r"kernel_size: expected an integer, got float 2\.5"),
-    ({"kernel_size": True}, TypeError, r"kernel_size: expected an integer, got bool True"),
-    ({"kernel_size": (3, 3)}, TypeError, r"kernel_size: expected an integer, got tuple \(3, 3\)"),
-    ({"kernel_size": 0}, ValueError, r"kernel_size: expected .* of at least 1, got 0"),
-    ({"kernel_size": -3}, ValueError, r"kernel_size: expected .* of at least 1, got -3"),
+    (
+        {"kernel_size": 2.5},
+        ValueError,
+        r"kernel_size: expected an integer of at least 1 or a float in \(0, 1\), got 2\.5",
+    ),
+    (
+        {"kernel_size": True},
+        TypeError,
+        r"kernel_size: expected an integer or a float in \(0, 1\), got bool True",
+    ),
+    (
+        {"kernel_size": (3, 3)},
+        TypeError,
+        r"kernel_size: expected an integer or a float in .*, got tuple \(3, 3\)",
+    ),
+    ({"kernel_size": 1.0}, ValueError, r"kernel_size: expected .* \(0, 1\), got 1\.0"),
+    ({"kernel_size": 0.0}, ValueError, r"kernel_size: expected .* \(0, 1\), got 0\.0"),
+    ({"kernel_size": float("nan")}, ValueError, r"kernel_size: expected .* \(0, 1\), got nan"),
+    ({"kernel_size": "3"}, TypeError, r"kernel_size: expected .* \(0, 1\), got str '3'"),
+    ({"kernel_size": 0}, ValueError, r"kernel_size: expected .* of at least 1 or .*, got 0"),
+    ({"kernel_size": -3}, ValueError, r"kernel_size: expected .* of at least 1 or .*, got -3"),
 ]
 
 

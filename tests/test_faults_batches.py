@@ -96,8 +96,9 @@ def test_the_layout_in_memory_does_not_matter(name: str, layout: Any) -> None:
     compare(name, function(laid_out).contiguous(), function(plain).contiguous())
 
 
-def test_accumulating_a_batch_is_accumulating_its_images() -> None:
-    function = FUNCTIONS["OACAMAccumulator.update"]
+@pytest.mark.parametrize("name", [n for n in COLLECTORS if n.startswith("OACAMAccumulator")])
+def test_accumulating_a_batch_is_accumulating_its_images(name: str) -> None:
+    function = FUNCTIONS[name]
     arguments = function.arguments(batch=(5,))
     whole = function(arguments)
     for i in range(5):

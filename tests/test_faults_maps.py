@@ -134,12 +134,16 @@ def test_batches_without_any_label(name: str) -> None:
         result = function(arguments)
         if name == "pom_thresholds":
             assert result.isposinf().all()
+        elif name == "pom_weights":
+            assert_same(result, (arguments["labels"] != 255).float())
         else:
             assert_same(result, arguments["labels"])
+    elif name == "background_from_cam":
+        assert (function(arguments) == 1).all()
     elif name == "initial_labels":
         salient = arguments["saliency"] >= 32 / 255
         assert_same(function(arguments), salient.to(torch.uint8) * 255)
-    elif name == "OACAMAccumulator.update":
+    elif name.startswith("OACAMAccumulator.update"):
         arguments["cams"] = torch.full_like(arguments["cams"], torch.nan)
         assert (function(arguments) == 0).all()
     else:

@@ -115,13 +115,13 @@ MESSAGES: list[tuple[Callable[[], Any], str]] = [
     (lambda: wn.nsrm_mask(INTEGERS, INTEGERS + 7, MULTI_HOT),
      "pseudo_labels: expected labels 0 to 2 or 255 (ignored), got 7"),
     (lambda: wn.nsrm_mask(INTEGERS, INTEGERS, MULTI_HOT, kernel_size=0),
-     "kernel_size: expected an integer of at least 1, got 0"),
+     "kernel_size: expected an integer of at least 1 or a float in (0, 1), got 0"),
     (lambda: wn.nsrm_mask(INTEGERS, INTEGERS, MULTI_HOT, keep_ignored=1),  # type: ignore[arg-type]
      "keep_ignored: expected a bool, got int 1"),
     (lambda: wn.dilate(PIXELS, 3), "mask: expected a bool or integer tensor, got torch.float32"),
     (lambda: wn.dilate(INTEGERS[0, 0], 3), "mask: expected shape (*, H, W), got (4,)"),
-    (lambda: wn.dilate(INTEGERS, 2.5),  # type: ignore[arg-type]
-     "kernel_size: expected an integer, got float 2.5"),
+    (lambda: wn.dilate(INTEGERS, 2.5),
+     "kernel_size: expected an integer of at least 1 or a float in (0, 1), got 2.5"),
     (lambda: wn.integral_attention_loss(MAPS[0, 0], MAPS),
      "logits: expected shape (*, C, H, W), got (3, 4)"),
     (lambda: wn.integral_attention_loss(MAPS, MAPS[..., :2]),

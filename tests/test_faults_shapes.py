@@ -86,10 +86,13 @@ def test_the_same_axis_too_many_everywhere_is_one_more_batch_axis(name: str) -> 
 
 
 def transposed(arguments: dict[str, Any], kinds: dict[str, str]) -> dict[str, Any]:
-    return {
-        name: value.mT.contiguous() if kinds.get(name) in (*SPATIAL, "features") else value
-        for name, value in arguments.items()
-    }
+    turned = dict(arguments)
+    for name, kind in kinds.items():
+        if kind in (*SPATIAL, "features"):
+            turned[name] = arguments[name].mT.contiguous()
+        elif kind == "boxes":
+            turned[name] = arguments[name][..., [1, 0, 3, 2]]
+    return turned
 
 
 @pytest.mark.parametrize("name", list(FUNCTIONS))
@@ -104,6 +107,8 @@ def test_ramps_are_not_turned(name: str, along: str) -> None:
     for argument, kind in function.kinds.items():
         if kind in ("maps", "raw", "features"):
             arguments[argument] = (ramp.expand_as(arguments[argument]) * 1).contiguous()
+        elif kind == "flags":
+            arguments[argument] = torch.zeros_like(arguments[argument])  # mirrors have a direction
     result = function(arguments)
     turned = transposed(arguments, function.kinds)
     if name == "resize_cam":

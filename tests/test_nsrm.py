@@ -233,7 +233,8 @@ ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"pseudo_labels": torch.zeros(2, 375, 3)}, TypeError, r"pseudo_labels: .*, got .*float32"),
     ({"image_labels": torch.zeros(2, 2) + 0j}, TypeError, r"image_labels: .*torch\.complex64"),
     ({"saliency": torch.zeros(2, 375, 3).long()}, TypeError, r"saliency: .*, got torch\.int64"),
-    ({"kernel_size": 2.5}, TypeError, r"kernel_size: expected an integer, got float 2\.5"),
+    ({"kernel_size": 2.5}, ValueError,
+     r"kernel_size: expected an integer of at least 1 or a float in \(0, 1\), got 2\.5"),
     ({"min_classes": 2.0}, TypeError, r"min_classes: expected an integer, got float 2\.0"),
     ({"keep_ignored": 1}, TypeError, r"keep_ignored: expected a bool, got int 1"),
     ({"restrict_to_image_labels": None}, TypeError, r"restrict_to_image_labels: .*, got NoneType"),
@@ -252,7 +253,7 @@ ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
         (labels_of(name, value), ValueError, rf"{name}: .* 0 to 2 or 255 \(ignored\), got {value}")
         for name, value in product(("prediction", "pseudo_labels"), (3, -1))
     ),
-    ({"kernel_size": 0}, ValueError, r"kernel_size: expected an integer of at least 1, got 0"),
+    ({"kernel_size": 0}, ValueError, r"kernel_size: expected .* of at least 1 or .*, got 0"),
     ({"min_classes": -1}, ValueError, r"min_classes: expected an integer of at least 0, got -1"),
     ({"ignore_index": 0}, ValueError, r"ignore_index: .*no label, got 0: 0 to 2 are labels"),
     ({"ignore_index": 2}, ValueError, r"ignore_index: .*no label, got 2: 0 to 2 are labels"),

@@ -23,6 +23,7 @@ SIGNATURES = {
     "OACAMAccumulator": "num_classes, *, map_size=None, min_probability=0.1, dtype=torch.uint8, "
     "run_id=''",
     "SegmentationScore": "num_classes, *, ignore_index=255",
+    "background_from_cam": "cam, image_labels, *, power=1.0",
     "dilate": "mask, kernel_size",
     "ignore_sparse_labels": "labels, *, min_object_ratio=0.01, ignore_index=255",
     "initial_labels": "cam, saliency, image_labels, *, fg_threshold=0.3, conflict_threshold=0.9, "
@@ -38,9 +39,11 @@ SIGNATURES = {
     "nsrm_mask": "prediction, pseudo_labels, image_labels, *, saliency=None, kernel_size=30, "
     "min_classes=2, keep_ignored=False, restrict_to_image_labels=False, ignore_index=255",
     "pom_refine": "labels, cam, image_labels, *, bg_threshold=0.3, quartile='linear', "
-    "ignore_index=255",
+    "rival_threshold=None, ignore_index=255",
     "pom_thresholds": "cam, labels, image_labels, *, bg_threshold=0.3, quartile='linear', "
     "ignore_index=255",
+    "pom_weights": "cam, labels, image_labels, *, softness=0.2, bg_threshold=0.3, "
+    "quartile='linear', rival_threshold=None, ignore_index=255",
     "resize_cam": "cam, size",
     "value_checks": "enabled",
 }

@@ -43,6 +43,12 @@ over_inputs = pytest.mark.parametrize(
     ("kind", "batch", "dtype"),
     [(kind, batch, dtype) for kind in KINDS for batch in BATCHES for dtype in IMAGE_DTYPES],
 )
+RIVALS: list[dict[str, Any]] = [
+    {"rival_threshold": 0.0},
+    {"rival_threshold": 0.4},  # a value of the tied images
+    {"rival_threshold": 0.7, "quartile": "nested-median"},
+    {"rival_threshold": 1.0},
+]
 over_options = pytest.mark.parametrize("options", OPTIONS)
 
 
@@ -66,7 +72,7 @@ def test_thresholds_match_the_reference(
         torch.testing.assert_close(actual.cpu(), expected)
 
 
-@over_options
+@pytest.mark.parametrize("options", [*OPTIONS, *RIVALS])
 @over_inputs
 def test_refined_labels_match_the_reference(
     kind: Kind,
@@ -170,12 +176,18 @@ def test_smallest_shapes(size: tuple[int, int], num_classes: int, device: torch.
     assert_same(images.call(pom_refine, REFINE), images.expect(reference.pom_refine, REFINE))
 
 
+VARIANTS: list[tuple[Callable[..., torch.Tensor], tuple[str, ...], dict[str, Any]]] = [
+    *((pom_thresholds, THRESHOLDS, {"quartile": quartile}) for quartile in QUARTILES),
+    *((pom_refine, REFINE, {"quartile": quartile}) for quartile in QUARTILES),
+    (pom_refine, REFINE, {"rival_threshold": 0.5}),
+]
 CALLS = {
-    f"{function.__name__}-{quartile}": lambda images, function=function, names=names, q=quartile: (
-        images.call(function, names, quartile=q)
+    f"{function.__name__}-{'-'.join(map(str, options.values()))}": (
+        lambda images, function=function, names=names, options=options: images.call(
+            function, names, **options
+        )
     )
-    for function, names in ((pom_thresholds, THRESHOLDS), (pom_refine, REFINE))
-    for quartile in QUARTILES
+    for function, names, options in VARIANTS
 }
 
 
@@ -200,6 +212,43 @@ def test_only_background_changes_and_only_to_ignored(
     assert (images.labels[changed] == 0).all()
     assert (refined[changed] == IGNORE).all()
     assert not changed[~images.image_labels.any(dim=1)].any()
+
+
+@properties
+@given(
+    seed=st.integers(0, 2**32),
+    kind=st.sampled_from(KINDS),
+    low=st.sampled_from([0.0, 0.2, 0.4, 0.6, 0.8]),
+    high=st.sampled_from([0.4, 0.7, 0.9, 1.0]),
+)
+def test_rivals_only_protect_the_background(
+    seed: int, kind: Kind, low: float, high: float, device: torch.device
+) -> None:
+    """The fewer count as rivals, the more is ignored, up to what is ignored without any."""
+    images = make_images(seed, kind=kind, object_ratio=0.3, device=device)
+    plain = images.call(pom_refine, REFINE)
+    assert_same(images.call(pom_refine, REFINE, rival_threshold=1), plain)
+    strict, lax = (
+        images.call(pom_refine, REFINE, rival_threshold=bound) == IGNORE
+        for bound in (min(low, high), max(low, high))
+    )
+    assert (lax | ~strict).all()
+    assert ((plain == IGNORE) | ~lax).all()
+    one = images.image_labels.sum(dim=-1) <= 1
+    alone = images.map(lambda tensor: tensor[one])
+    assert_same(alone.call(pom_refine, REFINE, rival_threshold=0), plain[one])
+
+
+def test_rivals_by_hand(device: torch.device) -> None:
+    cam = torch.tensor([[[0.5, 0.9, 0.9, 0.9, 0.2]], [[0.5, 0.6, 0.7, 0.95, 0.8]]])
+    labels = torch.tensor([[1, 0, 0, 0, 0]])
+    present = torch.tensor([1, 1])
+    refined = pom_refine(
+        labels.to(device), cam.to(device), present.to(device), rival_threshold=0.6
+    )  # thresholds 0.5 and 0.8
+    assert refined.tolist() == [[1, IGNORE, 0, 0, 0]]
+    refined = pom_refine(labels.to(device), cam.to(device), present.to(device), rival_threshold=0.9)
+    assert refined.tolist() == [[1, IGNORE, IGNORE, IGNORE, 0]]
 
 
 def arguments() -> dict[str, Any]:
@@ -271,3 +320,12 @@ def test_refuses_300_classes_in_uint8(function: Function) -> None:
     cam, labels = torch.zeros(300, 1, 1), torch.zeros(1, 1, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"labels: .*labels 0 to 300 and ignore_index 301"):
         function(cam=cam, labels=labels, image_labels=torch.zeros(300), ignore_index=301)
+
+
+def test_refuses_a_wrong_rival_threshold() -> None:
+    for value, error, message in (
+        ("0.5", TypeError, "rival_threshold: expected a number, got str '0.5'"),
+        (1.5, ValueError, r"rival_threshold: expected a number in \[0, 1\], got 1\.5"),
+    ):
+        with pytest.raises(error, match=message):
+            pom_refine(**arguments(), rival_threshold=value)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from ._values import value_checks
 from .accumulation import OACAMAccumulator
+from .background import background_from_cam
 from .cam import CAMHead, CAMOutput, multi_scale_cam, normalize_cam, resize_cam
 from .confident import confident_labels
 from .initial import ignore_sparse_labels, initial_labels
@@ -15,6 +16,7 @@ from .metrics import SegmentationResults, SegmentationScore
 from .nsrm import dilate, nsrm_mask
 from .pom import pom_refine, pom_thresholds
 from .reasoning import GlobalReasoningUnit, GloRe
+from .soft_pom import pom_weights
 
 __version__ = "0.2.0"
 
@@ -28,6 +30,7 @@ __all__ = [
     "OACAMAccumulator",
     "SegmentationResults",
     "SegmentationScore",
+    "background_from_cam",
     "confident_labels",
     "dilate",
     "ignore_sparse_labels",
@@ -39,6 +42,7 @@ __all__ = [
     "nsrm_mask",
     "pom_refine",
     "pom_thresholds",
+    "pom_weights",
     "resize_cam",
     "value_checks",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Sequence
 from typing import Literal, TypeVar
@@ -123,12 +124,30 @@ def check_number(
         raise ValueError(f"{name}: expected a number in [{low:g}, {high:g}], got {value}{hint}")
 
 
+def check_positive(name: str, value: float) -> None:
+    """Check that an option is a real number above 0 and finite."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: expected a number, got {described(value)}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name}: expected a number above 0, got {value}")
+
+
 def check_integer(name: str, value: int, *, minimum: int) -> None:
     """Check that an option is an integer of at least ``minimum``."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name}: expected an integer, got {described(value)}")
     if value < minimum:
         raise ValueError(f"{name}: expected an integer of at least {minimum}, got {value}")
+
+
+def check_side(name: str, value: float) -> None:
+    """Check that an option is an integer of at least 1, or a float in (0, 1): a relative side."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: expected an integer or a float in (0, 1), got {described(value)}")
+    if not (value >= 1 if isinstance(value, numbers.Integral) else 0 < value < 1):
+        raise ValueError(
+            f"{name}: expected an integer of at least 1 or a float in (0, 1), got {value}"
+        )
 
 
 def check_bool(name: str, value: bool) -> None:

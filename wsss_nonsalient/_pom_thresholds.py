@@ -18,6 +18,7 @@ from ._masks import above, equals, groups_with_any, levels
 from ._values import to_list
 
 Quartile = Literal["linear", "nested-median"]
+QUARTILES: tuple[Quartile, ...] = ("linear", "nested-median")
 _BINS = 256
 
 

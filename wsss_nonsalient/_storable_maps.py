@@ -7,18 +7,23 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ._values import compute_dtype, to_list, value_checks
-from .cam import resize_cam
+from ._frames import Frames
+from ._values import compute_dtype, to_list
 
 
 def storable_maps(
     cams: Tensor,
     pairs: Tensor,
     keys: Sequence[str],
+    frames: Frames,
     size: tuple[int, int] | None,
     dtype: torch.dtype,
 ) -> Tensor:
-    """Raw maps of (image, class) pairs (n, 2), normalised, resized to ``size``, as ``dtype``."""
+    """Raw maps of (image, class) pairs (n, 2), as ``dtype``.
+
+    They are normalised and put into the frame of their image on a grid of ``size``; None: they keep
+    their size.
+    """
     if not len(pairs):
         return torch.empty(0, *cams.shape[2:], dtype=dtype)
     selected = _selected(cams.detach(), pairs).to(compute_dtype(cams))
@@ -30,9 +35,7 @@ def storable_maps(
         raise ValueError(f"cams: expected finite values, got NaN or infinity in {key!r}")
     # normalize_cam, with the largest values at hand
     maps = selected.clamp(min=0).div_(torch.where(highest > 0, highest, 1)[:, None, None])
-    if size is not None:
-        with value_checks(False):
-            maps = resize_cam(maps, size)
+    maps = frames.restore(maps, pairs[:, 0], size)
     if dtype == torch.uint8:
         maps = (maps * 255).round_().to(torch.int16)  # a step that makes the next one fast on a CPU
     return maps.to(dtype).cpu()

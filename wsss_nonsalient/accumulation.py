@@ -22,6 +22,7 @@ from ._checks import (
     check_text,
     described,
 )
+from ._frames import Frames, valid_boxes
 from ._storable_maps import storable_maps
 from ._synchronize import broadcast_each, gather, is_alone
 from ._values import (
@@ -134,11 +135,25 @@ class OACAMAccumulator:
         logits: Tensor,
         *,
         force_missing: bool = False,
+        boxes: Tensor | None = None,
+        flipped: Tensor | None = None,
     ) -> None:
-        """Take in the class maps of a batch. An error leaves the accumulator as it was.
+        r"""Take in the class maps of a batch. An error leaves the accumulator as it was.
 
         Values are always checked, whatever :func:`value_checks` says: what counts is read to the
         CPU anyway.
+
+        With ``boxes``, a map :math:`A` of h x w is that of a crop. On the grid of ``map_size``, the
+        box reaches from column l to r and from row t to b (not rounded to whole cells). Cell (i, j)
+        whose centre is inside gets :math:`A` at row :math:`(i + 1/2 - t) h / (b - t) - 1/2` and
+        column :math:`(j + 1/2 - l) w / (r - l) - 1/2`, bilinearly, as ``align_corners=False``
+        does; every other cell gets 0. A crop that covers whole cells and has a value for each is
+        put back bit for bit. A box that has no cell's centre inside gives a map of zeros.
+
+        :math:`A` is scaled by the largest value *of the crop*: where a crop shows hardly anything
+        of a class, what little there is becomes 1. Such crops are kept out by their own logit
+        (``min_probability``) only, so raise it (0.5, say) when accumulating crops, or take crops
+        of a large part of the image.
 
         Args:
             keys: A string for each image. A key that comes twice accumulates twice.
@@ -146,13 +161,29 @@ class OACAMAccumulator:
             image_labels: (N, C) multi-hot, exactly 0 or 1.
             logits: (N, C) floating point.
             force_missing: Store the map of a present class that has none yet, however low its
-                probability (for the last epoch).
+                probability (for the last epoch; with whole images, since a crop may not show it).
+            boxes: (N, 4) floating point, on any device: the part of the whole image that each
+                sample showed, (x_min, y_min, x_max, y_max) in shares of its width and height,
+                0 <= min < max <= 1. Edges are rounded to 1 / 1024 of a cell. Needs ``map_size``,
+                the grid of the whole image. None: samples show whole images.
+            flipped: (N,) bool, on any device: the sample was mirrored left-right, after cropping.
+                None: none was.
 
         Raises:
             TypeError: An argument has a wrong type.
             ValueError: Shapes differ; ``image_labels`` has values other than 0 and 1; the logit of
                 a present class, or a map to store, has NaN or infinity; the maps' size is not that
-                of the stored ones, without ``map_size``.
+                of the stored ones, without ``map_size``; ``boxes`` without ``map_size``; a box is
+                empty or leaves the image.
+
+        Example:
+            >>> accumulator = OACAMAccumulator(1, map_size=(1, 4))
+            >>> one, right_half = torch.ones(1, 1), torch.tensor([[0.5, 0.0, 1.0, 1.0]])
+            >>> cams = torch.tensor([[[[5.0, 1.0]]]])
+            >>> mirrored = torch.tensor([True])
+            >>> accumulator.update(["a"], cams, one, one, boxes=right_half, flipped=mirrored)
+            >>> accumulator.compute(["a"])
+            tensor([[[[0.0000, 0.0000, 0.2000, 1.0000]]]])
         """
         keys = check_keys(keys)
         sizes = Sizes(one_device=False, with_values=True)
@@ -161,6 +192,7 @@ class OACAMAccumulator:
         check_tensor("image_labels", image_labels, "N C", "multi-hot", sizes)
         check_tensor("logits", logits, "N C", "float", sizes)
         self._check_batch(keys, sizes)
+        frames = self._frames(keys, boxes, flipped, sizes)
 
         image_labels, logits = image_labels.cpu(), logits.cpu().to(torch.float32)
         present = image_labels != 0
@@ -170,7 +202,7 @@ class OACAMAccumulator:
         missing = self.missing(keys, present) if force_missing else torch.zeros_like(likely)
         pairs = _pairs(keys, likely, likely | missing)
         images, classes = (side.numpy() for side in pairs.unbind(1))
-        maps = storable_maps(cams, pairs, keys, self._resized_to, self.dtype)
+        maps = storable_maps(cams, pairs, keys, frames, self._resized_to, self.dtype)
         self._store.maximum(keys, images, classes, maps)
 
     def compute(self, keys: Sequence[str]) -> Tensor:
@@ -365,6 +397,24 @@ class OACAMAccumulator:
                 f"cams: expected maps of {self.map_size}, as those stored before, got {size} for "
                 f"{_named(keys)}; give map_size to resize all maps to one grid"
             )
+
+    def _frames(
+        self, keys: list[str], boxes: Tensor | None, flipped: Tensor | None, sizes: Sizes
+    ) -> Frames:
+        if boxes is not None:
+            sizes.axes["xyxy"] = (4, "(x_min, y_min, x_max, y_max)")
+            check_tensor("boxes", boxes, "N xyxy", "float", sizes)
+            if self._resized_to is None:
+                raise ValueError(
+                    "boxes: expected an accumulator with map_size, the grid of whole images, "
+                    "got one without"
+                )
+            boxes = boxes.detach().cpu().to(torch.float64)
+            verify(valid_boxes(boxes, keys))
+        if flipped is not None:
+            check_tensor("flipped", flipped, "N", "bool", sizes)
+            flipped = flipped.cpu()
+        return Frames(boxes, flipped)
 
     def _check_alike(
         self,

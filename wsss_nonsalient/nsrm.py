@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import numbers
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ._checks import Sizes, check_bool, check_ignore_index, check_integer, check_tensor
+from ._checks import (
+    Sizes,
+    check_bool,
+    check_ignore_index,
+    check_integer,
+    check_side,
+    check_tensor,
+)
 from ._masks import equals, is_eager_cpu, is_set, replace
 from ._values import (
     in_label_range,
@@ -24,7 +33,7 @@ def nsrm_mask(
     image_labels: Tensor,
     *,
     saliency: Tensor | None = None,
-    kernel_size: int = 30,
+    kernel_size: float = 30,
     min_classes: int = 2,
     keep_ignored: bool = False,
     restrict_to_image_labels: bool = False,
@@ -50,7 +59,8 @@ def nsrm_mask(
         pseudo_labels: (\*, H, W) integer labels, from :func:`pom_refine`.
         image_labels: (\*, C) multi-hot, exactly 0 or 1.
         saliency: (\*, H, W) floating point in [0, 1] or uint8, or None.
-        kernel_size: Side of the square that dilates the mask, see :func:`dilate`.
+        kernel_size: Side of the square that dilates the mask: an integer of at least 1, in pixels,
+            or a float in (0, 1), relative to the longer side, see :func:`dilate`.
         min_classes: Images with at least this many classes are complex.
         keep_ignored: In complex images, ignored pixels of the pseudo label stay ignored where the
             prediction is background (by default they are taught as background again, as in the
@@ -81,7 +91,7 @@ def nsrm_mask(
     check_tensor("image_labels", image_labels, "* C", "multi-hot", sizes)
     if saliency is not None:
         check_tensor("saliency", saliency, "* H W", "image", sizes)
-    check_integer("kernel_size", kernel_size, minimum=1)
+    check_side("kernel_size", kernel_size)
     check_integer("min_classes", min_classes, minimum=0)
     check_bool("keep_ignored", keep_ignored)
     check_bool("restrict_to_image_labels", restrict_to_image_labels)
@@ -134,7 +144,7 @@ def _drop_absent(
     return replace(kept, void, ignore_index), void
 
 
-def dilate(mask: Tensor, kernel_size: int) -> Tensor:
+def dilate(mask: Tensor, kernel_size: float) -> Tensor:
     r"""Dilation by a ``kernel_size`` x ``kernel_size`` square, as OpenCV's ``dilate`` does it.
 
     .. math:: d_{ij} = \max \{ m_{i + u, j + v} : -\lfloor k / 2 \rfloor \le u, v \le
@@ -144,28 +154,36 @@ def dilate(mask: Tensor, kernel_size: int) -> Tensor:
     a lone pixel than up and left: size 30 around row 40 sets rows 26 to 55. Pixels outside the
     picture are not set.
 
+    A float :math:`r` in (0, 1) is relative to the picture: the odd integer nearest to :math:`r`
+    times its longer side, :math:`k = 2 \lfloor r \max(H, W) / 2 \rfloor + 1`. So 0.06 is a square
+    of 31 in a picture of 375 x 500, and of 61 in one of twice its size.
+
     Args:
         mask: (\*, H, W) bool, or integer: then the largest value in the square.
-        kernel_size: Side k of the square, at least 1.
+        kernel_size: Side k of the square, an integer of at least 1, or r, a float in (0, 1).
 
     Returns:
         (\*, H, W) of the dtype of ``mask``.
 
     Raises:
-        TypeError: ``mask`` is not a bool or integer tensor; ``kernel_size`` is not an integer.
-        ValueError: ``mask`` has fewer than two axes; ``kernel_size`` is below 1.
+        TypeError: ``mask`` is not a bool or integer tensor; ``kernel_size`` is no number.
+        ValueError: ``mask`` has fewer than two axes; ``kernel_size`` is an integer below 1, or
+            another number and not in (0, 1).
 
     Example:
         >>> dilate(torch.tensor([[False, False, True, False, False]]), 2)
         tensor([[False, False,  True,  True, False]])
+        >>> dilate(torch.tensor([[False, False, True, False, False]]), 0.6)
+        tensor([[False,  True,  True,  True, False]])
     """
     check_tensor("mask", mask, "* H W", "mask", Sizes())
-    check_integer("kernel_size", kernel_size, minimum=1)
-    if kernel_size == 1 or mask.numel() == 0:
+    check_side("kernel_size", kernel_size)
+    height, width = mask.shape[-2:]
+    side = _side(kernel_size, max(height, width))
+    if side == 1 or mask.numel() == 0:
         return mask.clone()
     values = mask.to(torch.uint8) if mask.dtype == torch.bool else mask
-    height, width = mask.shape[-2:]
-    (top, bottom), (left, right) = _reach(kernel_size, height), _reach(kernel_size, width)
+    (top, bottom), (left, right) = _reach(side, height), _reach(side, width)
     padding = (left, right, top, bottom)
     lowest = torch.iinfo(values.dtype).min
     padded = functional.pad(values.reshape(-1, height, width), padding, value=lowest)
@@ -174,6 +192,13 @@ def dilate(mask: Tensor, kernel_size: int) -> Tensor:
     flat = _sliding_max(flat, left + right + 1, 1)
     dilated = flat.as_strided((padded.shape[0], height, width), (image, row, 1))
     return dilated.reshape(mask.shape).to(mask.dtype).contiguous()
+
+
+def _side(kernel_size: float, longer_side: int) -> int:
+    """Side of the square in pixels."""
+    if isinstance(kernel_size, numbers.Integral):
+        return int(kernel_size)
+    return 2 * int(kernel_size * longer_side / 2) + 1
 
 
 def _reach(kernel_size: int, size: int) -> tuple[int, int]:

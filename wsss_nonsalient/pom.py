@@ -5,23 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._checks import Sizes, check_choice, check_ignore_index, check_number, check_tensor
 from ._masks import above, equals, is_eager_cpu, is_set, replace
+from ._pom_inputs import batch_to_mine, check_mining, images_to_mine, verify_mining
 from ._pom_thresholds import Quartile as Quartile
-from ._pom_thresholds import batch_thresholds, map_threshold
-from ._present import ClassMaps, class_maps, masked_maps
-from ._values import (
-    Bounds,
-    compute_dtype,
-    in_label_range,
-    in_unit_interval,
-    multi_hot,
-    native_integers,
-    reads_values,
-    verify,
-)
-
-_QUARTILES: tuple[Quartile, ...] = ("linear", "nested-median")
+from ._pom_thresholds import map_threshold
+from ._rivals import rivals_of_batch, rivals_of_images
+from ._values import Bounds, compute_dtype
 
 
 def pom_thresholds(
@@ -76,16 +65,16 @@ def pom_thresholds(
         >>> pom_thresholds(cam, labels, torch.tensor([1, 1]))
         tensor([0.5000, 0.6500])
     """
-    _check(cam, labels, image_labels, bg_threshold, quartile, ignore_index)
+    check_mining(cam, labels, image_labels, bg_threshold, quartile, ignore_index)
     if is_eager_cpu(cam):
-        images, flat = _images(cam, labels, image_labels)
+        images, flat = images_to_mine(cam, labels, image_labels)
         found = torch.full((len(images), cam.shape[-3]), torch.inf, dtype=compute_dtype(cam))
         for row, maps, one in zip(found, images, flat, strict=True):
             for c, one_map in maps:
                 row[c] = map_threshold(one_map, equals(one, c + 1), bg_threshold, quartile)
-        _verify(cam, flat, image_labels, ignore_index, images)
+        verify_mining(cam, flat, image_labels, ignore_index, images)
     else:
-        _, _, found = _batch(cam, labels, image_labels, bg_threshold, quartile, ignore_index)
+        _, _, found = batch_to_mine(cam, labels, image_labels, bg_threshold, quartile, ignore_index)
     return found.reshape(image_labels.shape)
 
 
@@ -96,6 +85,7 @@ def pom_refine(
     *,
     bg_threshold: float = 0.3,
     quartile: Quartile = "linear",
+    rival_threshold: float | None = None,
     ignore_index: int = 255,
 ) -> Tensor:
     r"""Potential object mining: ignore background pixels that the CAM believes to be object.
@@ -107,8 +97,13 @@ def pom_refine(
     with :math:`T_c` of :func:`pom_thresholds`. Such a pixel never gets class c: the method would
     rather drop a gradient than teach a wrong class. No other pixel changes.
 
+    With ``rival_threshold`` :math:`T_r`, the map of class c mines only where no other present class
+    is strong: the condition becomes :math:`a^c_{ij} > T_c` and :math:`a^d_{ij} \le T_r` for every
+    present :math:`d \ne c`. A pixel that two classes claim strongly then stays background.
+
     Source: Yao et al., CVPR 2021, eq. 5-7. The released implementation takes
     ``quartile="nested-median"`` and runs :func:`ignore_sparse_labels` after it, not before.
+    ``rival_threshold`` is not part of it. :func:`pom_weights` is a soft variant.
 
     Args:
         labels: (\*, H, W) integer label maps (0 background, c + 1 class c).
@@ -118,6 +113,7 @@ def pom_refine(
         bg_threshold: :math:`T_{bg}`, in [0, 1].
         quartile: Upper quartile for classes without label pixels: ``"linear"`` or
             ``"nested-median"``, see :func:`pom_thresholds`.
+        rival_threshold: :math:`T_r`, in [0, 1]; None (and 1): other classes do not matter.
         ignore_index: Label of ignored pixels.
 
     Returns:
@@ -133,84 +129,31 @@ def pom_refine(
         >>> pom_refine(torch.tensor([[0, 1, 1, 0]]), cam, torch.tensor([1]))
         tensor([[  0,   1,   1, 255]])
     """
-    _check(cam, labels, image_labels, bg_threshold, quartile, ignore_index)
+    check_mining(cam, labels, image_labels, bg_threshold, quartile, ignore_index, rival_threshold)
     if not is_eager_cpu(cam):
-        all_maps, flat, found = _batch(
+        all_maps, flat, found = batch_to_mine(
             cam, labels, image_labels, bg_threshold, quartile, ignore_index
         )
-        mined = (all_maps > found[..., None, None]).any(dim=1) & (flat == 0)
+        believed = all_maps > found[..., None, None]
+        if rival_threshold is not None:
+            believed &= ~rivals_of_batch(all_maps, rival_threshold)
+        mined = believed.any(dim=1) & (flat == 0)
         return flat.masked_fill(mined, ignore_index).reshape(labels.shape).to(labels.dtype)
-    images, flat = _images(cam, labels, image_labels)
+    images, flat = images_to_mine(cam, labels, image_labels)
     refined = torch.empty_like(flat)
     bounds: Bounds = ([], [])
     for result, maps, one in zip(refined, images, flat, strict=True):
         believed = torch.zeros_like(one, dtype=torch.uint8)
-        for c, one_map in maps:
+        rivals: list[Tensor] = []
+        if rival_threshold is not None:
+            rivals = rivals_of_images([one_map for _, one_map in maps], rival_threshold)
+        for position, (c, one_map) in enumerate(maps):
             threshold = map_threshold(one_map, equals(one, c + 1), bg_threshold, quartile)
-            believed |= above(one_map, threshold)
+            mines = above(one_map, threshold)
+            believed |= mines & (rivals[position] ^ 1) if rivals else mines
             if one_map.is_floating_point():  # bounds are taken while the map is at hand
                 bounds[0].append(one_map.amin())
                 bounds[1].append(one_map.amax())
         result.copy_(replace(one, believed & (is_set(one) ^ 1), ignore_index))
-    _verify(cam, flat, image_labels, ignore_index, images, bounds)
+    verify_mining(cam, flat, image_labels, ignore_index, images, bounds)
     return refined.reshape(labels.shape).to(labels.dtype)
-
-
-def _check(
-    cam: Tensor,
-    labels: Tensor,
-    image_labels: Tensor,
-    bg_threshold: float,
-    quartile: Quartile,
-    ignore_index: int,
-) -> None:
-    sizes = Sizes()
-    check_tensor("cam", cam, "* C H W", "image", sizes)
-    check_tensor("labels", labels, "* H W", "label", sizes)
-    check_tensor("image_labels", image_labels, "* C", "multi-hot", sizes)
-    check_number("bg_threshold", bg_threshold)
-    check_choice("quartile", quartile, _QUARTILES)
-    check_ignore_index(ignore_index, {"labels": labels.dtype}, sizes["C"])
-
-
-def _images(cam: Tensor, labels: Tensor, image_labels: Tensor) -> tuple[list[ClassMaps], Tensor]:
-    """Maps of the present classes of each image, and the labels (N, H, W): for a CPU."""
-    flat = native_integers(labels).reshape(-1, *labels.shape[-2:])
-    return class_maps(cam, image_labels, compute_dtype(cam)), flat
-
-
-def _verify(
-    cam: Tensor,
-    flat: Tensor,
-    image_labels: Tensor,
-    ignore_index: int,
-    images: list[ClassMaps],
-    bounds: Bounds | None = None,
-) -> None:
-    if reads_values(cam):
-        maps = (one for image in images for _, one in image)
-        verify(
-            multi_hot("image_labels", image_labels),
-            in_label_range("labels", flat, cam.shape[-3], ignore_index),
-            in_unit_interval("cam", *maps, bounds=bounds),
-        )
-
-
-def _batch(
-    cam: Tensor,
-    labels: Tensor,
-    image_labels: Tensor,
-    bg_threshold: float,
-    quartile: Quartile,
-    ignore_index: int,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Maps (N, C, H, W), labels (N, H, W) and thresholds (N, C): for a GPU, and compiled."""
-    flat = native_integers(labels).reshape(-1, *labels.shape[-2:])
-    maps, present = masked_maps(cam, image_labels, compute_dtype(cam))
-    if reads_values(cam):
-        verify(
-            multi_hot("image_labels", image_labels),
-            in_label_range("labels", flat, cam.shape[-3], ignore_index),
-            in_unit_interval("cam", maps),
-        )
-    return maps, flat, batch_thresholds(maps, present, flat, bg_threshold, quartile)

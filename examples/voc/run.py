@@ -29,6 +29,7 @@ from pipeline.predictions import predict
 from pipeline.report import write_report
 from pipeline.results import collect_results, seconds_of
 from pipeline.run_folder import Run, claim, write_json
+from pipeline.saliency import NONE, check_saliency, is_function, with_source
 from pipeline.segment import segment
 from pipeline.validation import check_writable, validate
 
@@ -123,6 +124,7 @@ def prepare(args: Namespace, options: Namespace, fabric: Fabric) -> Run:
     )
     if config.segmentation.crf:
         require_crf()
+    check_saliency(config)
     check_writable(args.out)
     root = args.voc_root
     if root is None:
@@ -146,10 +148,13 @@ def prepare(args: Namespace, options: Namespace, fabric: Fabric) -> Run:
     )
     claim(run)
     if not (run.folder / "results.json").is_file() and fabric.is_global_zero:
+        source = config.data.saliency
+        needs_files = source != NONE and not is_function(source)
+        photos = [*run.train, *run.val]
         validate(
-            [*run.train, *run.val],
+            with_source(photos, data.root, source) if needs_files else photos,
             data.num_classes,
-            saliency=True,
+            saliency=needs_files,
             masks=True,
             allow_no_class=False,
         )

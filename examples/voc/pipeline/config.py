@@ -14,11 +14,16 @@ class DataConfig:
         train: Name or file of the list of pictures to label and to train on.
         val: Name or file of the list of pictures to score the segmentation on.
         procedural: Draw the data set instead of reading one, unless `--voc-root` is given.
+        saliency: Where labels take the saliency of a picture from: a folder with `ID.png`, in the
+            data set or elsewhere; `module:function`, which gives (H, W) values in [0, 1] of an RGB
+            picture (H, W, 3), such as pipeline.contrast_saliency:contrast_saliency; or none: the
+            background is what `background_from_cam` makes of the OA-CAMs.
     """
 
     train: str = "train_aug"
     val: str = "val"
     procedural: bool = False
+    saliency: str = "saliency"
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,11 @@ class CAMNetworkConfig:
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """Options of `initial_labels`, `pom_refine` and `ignore_sparse_labels`."""
+    """Options of `initial_labels`, `pom_refine` and `ignore_sparse_labels`.
+
+    Args:
+        power: Option of `background_from_cam`, which takes the place of saliency if there is none.
+    """
 
     fg_threshold: float = 0.3
     conflict_threshold: float = 0.9
@@ -122,6 +131,7 @@ class LabelConfig:
     bg_threshold: float = 0.3
     quartile: Literal["linear", "nested-median"] = "linear"
     min_object_ratio: float = 0.01
+    power: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -129,15 +139,15 @@ class MaskConfig:
     """Options of `nsrm_mask`.
 
     Args:
-        use_saliency: Mask what is neither near an object nor near a salient pixel.
-        kernel_size: Side of the dilation.
+        use_saliency: Mask what is neither near an object nor near a pixel whose saliency is not 0.
+        kernel_size: Side of the dilation, in pixels or (below 1) relative to the longer side.
         min_classes: Pictures with as many classes are complex.
         keep_ignored: Pixels that POM ignores stay so where the prediction is background.
         restrict_to_image_labels: Predicted classes that the picture has not do not count.
     """
 
     use_saliency: bool = True
-    kernel_size: int = 30
+    kernel_size: int | float = 30
     min_classes: int = 2
     keep_ignored: bool = False
     restrict_to_image_labels: bool = False

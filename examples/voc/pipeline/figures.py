@@ -45,11 +45,14 @@ def loss_figure(losses: Mapping[str, Sequence[tuple[int, float]]]) -> Figure:
 
 def train_figure(out: Path, photo: Photo, data: DataSet) -> Figure:
     """What becomes of a training picture, from its maps to the label of the second round."""
-    image, saliency = picture(photo), read_saliency(photo.saliency)
-    size = tuple(saliency.shape)
-    panels: dict[str, Pixels | Tensor] = {
-        "picture": image,
-        "saliency": np.repeat(saliency.numpy()[..., None], 3, axis=2),
+    image, computed = picture(photo), out / "saliency" / f"{photo.key}.png"
+    size = image.shape[:2]
+    saliency = read_saliency(photo.saliency) if photo.saliency.is_file() else None
+    used = read_saliency(computed) if computed.is_file() else saliency
+    panels: dict[str, Pixels | Tensor] = {"picture": image}
+    if used is not None:
+        panels["saliency"] = np.repeat(used.numpy()[..., None], 3, axis=2)
+    panels |= {
         "CAM": heat(image, read_cams(out / "maps" / "cam", photo.key), size),
         "OA-CAM": heat(image, read_cams(out / "maps" / "oa_cam", photo.key), size),
         TRUTH: read_label(photo.scoring_mask),
@@ -73,7 +76,7 @@ def val_figure(out: Path, photo: Photo, data: DataSet) -> Figure:
     }
     panels |= labels_of(out, photo, steps)
     panels[TRUTH] = read_label(photo.scoring_mask)
-    saliency = read_saliency(photo.saliency)
+    saliency = read_saliency(photo.saliency) if photo.saliency.is_file() else None
     return panel_figure(photo.key, panels, len(panels), data, saliency)
 
 

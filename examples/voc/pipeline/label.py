@@ -5,12 +5,19 @@ from __future__ import annotations
 from torch import Tensor
 from tqdm import tqdm
 
-from wsss_nonsalient import ignore_sparse_labels, initial_labels, pom_refine, resize_cam
-from wsss_nonsalient.io import CAMs, read_cams, read_saliency, write_label
+from wsss_nonsalient import (
+    background_from_cam,
+    ignore_sparse_labels,
+    initial_labels,
+    pom_refine,
+    resize_cam,
+)
+from wsss_nonsalient.io import CAMs, read_cams, write_label
 
 from .config import LabelConfig
-from .photos import image_labels
+from .photos import image_labels, read_image
 from .run_folder import Run, is_complete, stage
+from .saliency import saliency_of
 
 STEPS = ("initial", "pom")
 
@@ -29,10 +36,11 @@ def label(run: Run) -> None:
             paths = {step: folder / f"{photo.key}.png" for step, folder in folders.items()}
             if all(path.is_file() for path in paths.values()):
                 continue
-            saliency = read_saliency(photo.saliency)
+            saliency = saliency_of(run, photo)
+            size = tuple(read_image(photo.image).shape[1:] if saliency is None else saliency.shape)
             present = image_labels([photo], run.data.num_classes)[0]
             cam, oa_cam = (
-                resized(read_cams(run.folder / "maps" / name, photo.key), saliency.shape).dense(
+                resized(read_cams(run.folder / "maps" / name, photo.key), size).dense(
                     run.data.num_classes
                 )
                 for name in ("cam", "oa_cam")
@@ -42,9 +50,11 @@ def label(run: Run) -> None:
 
 
 def label_steps(
-    cam: Tensor, oa_cam: Tensor, saliency: Tensor, present: Tensor, config: LabelConfig
+    cam: Tensor, oa_cam: Tensor, saliency: Tensor | None, present: Tensor, config: LabelConfig
 ) -> dict[str, Tensor]:
     """The label of a picture that one could train on, without and with POM."""
+    if saliency is None:
+        saliency = 1 - background_from_cam(oa_cam, present, power=config.power)
     initial = initial_labels(
         oa_cam,
         saliency,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from tqdm import tqdm
 
 from wsss_nonsalient import ignore_sparse_labels, nsrm_mask
-from wsss_nonsalient.io import read_label, read_saliency, write_label
+from wsss_nonsalient.io import read_label, write_label
 
 from .photos import image_labels
 from .run_folder import Run, is_complete, stage
+from .saliency import saliency_of
 
 
 def mask(run: Run) -> None:
@@ -28,7 +29,7 @@ def mask(run: Run) -> None:
                 read_label(run.folder / "predictions" / "segmentation_1" / name),
                 read_label(run.folder / "labels" / "pom" / name),
                 image_labels([photo], run.data.num_classes)[0],
-                saliency=read_saliency(photo.saliency) if config.use_saliency else None,
+                saliency=saliency_of(run, photo) if config.use_saliency else None,
                 kernel_size=config.kernel_size,
                 min_classes=config.min_classes,
                 keep_ignored=config.keep_ignored,

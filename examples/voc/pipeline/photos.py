@@ -25,7 +25,8 @@ class Photo:
         key: Its id in the list.
         classes: Ascending image-level classes, from 0.
         image: The picture.
-        saliency: Its saliency map.
+        saliency: Its saliency map in the data set, whose region the scores are of. Labels are made
+            from what `data.saliency` names.
         scoring_mask: The true segmentation: labels are scored with it, never made with it.
     """
 

@@ -40,13 +40,18 @@ def score(run: Run) -> dict[str, dict[str, Any]]:
 def score_folder(
     folder: Path, photos: Sequence[Photo], class_names: Sequence[str]
 ) -> dict[str, Any]:
-    """Scores of the label maps `ID.png` of a folder."""
+    """Scores of the label maps `ID.png` of a folder.
+
+    The non-salient region is that of the data set's own saliency maps, whatever the labels are made
+    from; without these maps its scores are not defined.
+    """
     whole = SegmentationScore(len(class_names) + 1)
     non_salient = SegmentationScore(len(class_names) + 1)
     for photo in tqdm(photos, desc=f"score {folder.name}", unit="picture"):
         labels, truth = read_label(folder / f"{photo.key}.png"), read_label(photo.scoring_mask)
         whole.update(labels, truth)
-        non_salient.update(labels, truth, region=read_saliency(photo.saliency) < SALIENT)
+        if photo.saliency.is_file():
+            non_salient.update(labels, truth, region=read_saliency(photo.saliency) < SALIENT)
     return as_fractions(whole.compute(), non_salient.compute(), ("background", *class_names))
 
 
