@@ -48,8 +48,7 @@ def object_size_bins(
     counts = torch.zeros(len(edges) + 1, dtype=torch.int64)
     bins = torch.full(target.shape, -1, dtype=torch.int64)
     for own, image in zip(bins, target.cpu(), strict=True):
-        values: Any = image.unique()  # pyright: ignore[reportUnknownMemberType]
-        for value in set(to_list(values)) - {0, ignore_index}:
+        for value in _values_of(image) - {0, ignore_index}:
             numbered, _ = ndimage.label(equals(image, value).numpy(), structure=[[1] * 3] * 3)
             components = torch.as_tensor(numbered, dtype=torch.int64)
             areas = components.flatten().bincount().to(torch.float64)
@@ -58,3 +57,8 @@ def object_size_bins(
             counts += sizes[1:].bincount(minlength=len(counts))
             own[components > 0] = sizes[components[components > 0]]
     return bins.to(target.device), counts
+
+
+def _values_of(image: Tensor) -> set[int]:
+    values: Tensor = image.unique()  # pyright: ignore
+    return set(to_list(values))  # pyright: ignore[reportUnknownArgumentType]
