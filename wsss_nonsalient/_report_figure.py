@@ -34,8 +34,9 @@ def label_report(
     """Draw a label report: shares of object pixels by region, size and class, and calibration.
 
     Bars are shares of the true object pixels: right, ignored, another class, missed. Sizes are
-    shares of the picture, with how many objects have them. Beside the bars of each class, how many of the background pixels are labelled as the class. The reliability
-    curve is drawn if the report has one: on the diagonal, CAM values are probabilities.
+    shares of the picture, with how many objects have them. Beside the bars of each class, how many
+    of the background pixels are labelled as the class. The reliability curve is drawn if the report
+    has one: on the diagonal, CAM values are probabilities.
 
     Args:
         report: What :func:`wsss_nonsalient.label_report` gives.

@@ -74,7 +74,7 @@ class LabelReportResults(NamedTuple):
         rows = [["in percent", "mIoU", "strict", *_SHARES, "false objects"]]
         rows += [[name, *_cells(_region_numbers(own))] for name, own in regions.items()]
         for label, numbers in enumerate(zip(*map(to_list, self.by_class[1:]), strict=True)):
-            if not all(map(math.isnan, numbers)):
+            if not math.isnan(numbers[0]) or not math.isnan(numbers[1]):  # it is somewhere
                 rows.append([f"label {label}" if label else "background", *_cells(numbers)])
         edges = to_list(self.by_size.edges)
         shares = zip(*map(to_list, self.by_size[3:]), strict=True)
