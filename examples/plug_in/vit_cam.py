@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -38,11 +39,11 @@ class TransformerClassifier(nn.Module):
 
     def __init__(self, name: str, num_classes: int, *, pretrained: bool) -> None:
         super().__init__()
-        self.trunk = timm.create_model(
-            name, pretrained=pretrained, num_classes=0, dynamic_img_size=True
-        )
-        self.patch_size: int = self.trunk.patch_embed.patch_size[0]
-        self.head = CAMHead(self.trunk.num_features, num_classes, hidden_channels=None)
+        options: dict[str, Any] = {"num_classes": 0, "dynamic_img_size": True}
+        trunk: Any = timm.create_model(name, pretrained=pretrained, **options)
+        self.trunk = trunk
+        self.patch_size: int = trunk.patch_embed.patch_size[0]
+        self.head = CAMHead(trunk.num_features, num_classes, hidden_channels=None)
 
     def forward(self, images: Tensor) -> CAMOutput:
         """Logits (N, C) and class maps (N, C, h, w) of pictures (N, 3, H, W) around 0."""

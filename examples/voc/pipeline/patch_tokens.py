@@ -33,5 +33,7 @@ class PatchTokens(nn.Module):
         (height, width), (high, wide) = images.shape[-2:], self.patch_size
         padded = functional.pad(images, (0, -width % wide, 0, -height % high))
         tokens: Tensor = self.model.forward_features(padded)
-        patches = tokens[:, self.model.num_prefix_tokens :]
-        return patches.mT.unflatten(2, (padded.shape[-2] // high, padded.shape[-1] // wide))
+        patches = tokens[:, self.model.num_prefix_tokens :].mT
+        size = padded.shape[-2] // high, padded.shape[-1] // wide
+        features: Tensor = patches.unflatten(2, size)
+        return features
