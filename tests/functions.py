@@ -104,6 +104,26 @@ def _count(prediction: Tensor, target: Tensor, region: Tensor) -> Tensor:
     return score.confusion
 
 
+def _report(
+    labels: Tensor,
+    target: Tensor,
+    saliency: Tensor,
+    cam: Tensor,
+    image_labels: Tensor,
+    ignore_index: int = 255,
+) -> Tensor:
+    options: Arguments = {"boundary_width": 1, "size_edges": (0.2,), "calibration_bins": 4}
+    report = wn.LabelReport(image_labels.shape[-1] + 1, ignore_index=ignore_index, **options)
+    report.update(labels, target, saliency=saliency, cam=cam, image_labels=image_labels)
+    results = report.compute()
+    assert results.calibration is not None
+    regions = [
+        torch.tensor(own[1:], dtype=torch.float64) for own in results.by_region if own is not None
+    ]
+    rows = [*regions, *results.by_class, *results.by_size, *results.calibration[:4]]
+    return torch.cat([row.double() for row in rows]).nan_to_num(-1)
+
+
 def _model(images: Tensor) -> wn.CAMOutput:
     maps = images[:, :1] * torch.tensor([1.0, -0.5, 0.25])[:, None, None].to(images)
     return wn.CAMOutput(maps.mean(dim=(2, 3)), maps)
@@ -186,7 +206,14 @@ COLLECTORS: dict[str, Function] = {
     "SegmentationScore.update": Function(
         _count, {"prediction": "labels", "target": "labels", "region": "bool"}
     ),
+    "LabelReport.update": Function(
+        _report,
+        {"labels": "labels", "target": "labels", "saliency": "image", "cam": "maps", **_LABELS},
+    ),
 }
+
+#: Of these, those whose result is of all images together.
+SUMS = ("SegmentationScore.update", "LabelReport.update")
 
 FUNCTIONS: dict[str, Function] = {
     **LABEL_FUNCTIONS,

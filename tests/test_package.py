@@ -20,16 +20,26 @@ SIGNATURES = {
     "normalize=False, zero_init=True",
     "IntegralAttentionLoss": "*, reduction='mean'",
     "MultiLabelSoftMarginLoss": "*, weight=None, reduction='mean'",
+    "CalibrationResults": "edges, pixels, mean_value, true_share, expected_error",
+    "ClassResults": "pixels, iou, iou_strict, missed, ignored, right, confused, false_objects",
+    "LabelReport": "num_classes, *, saliency_threshold=0.12549019607843137, boundary_width=5, "
+    "size_edges=(0.01, 0.05, 0.2), calibration_bins=10, ignore_index=255",
+    "LabelReportResults": "overall, by_class, by_region, by_size, calibration",
     "OACAMAccumulator": "num_classes, *, map_size=None, min_probability=0.1, dtype=torch.uint8, "
     "run_id=''",
+    "RegionResults": "boundary, interior, salient, non_salient",
     "SegmentationScore": "num_classes, *, ignore_index=255",
     "background_from_cam": "cam, image_labels, *, power=1.0",
+    "SizeResults": "edges, objects, pixels, missed, ignored, right, confused",
     "dilate": "mask, kernel_size",
     "ignore_sparse_labels": "labels, *, min_object_ratio=0.01, ignore_index=255",
     "initial_labels": "cam, saliency, image_labels, *, fg_threshold=0.3, conflict_threshold=0.9, "
     "attention_threshold=0.8, saliency_threshold=0.12549019607843137, ignore_index=255, "
     "dtype=torch.uint8",
     "integral_attention_loss": "logits, target, *, reduction='mean'",
+    "label_report": "labels, targets, *, num_classes, saliency=None, cams=None, "
+    "image_labels=None, saliency_threshold=0.12549019607843137, boundary_width=5, "
+    "size_edges=(0.01, 0.05, 0.2), calibration_bins=10, ignore_index=255",
     "multi_scale_cam": "model, images, *, scales=(0.5, 1.0, 1.5, 2.0), flip=True, "
     "image_labels=None",
     "multilabel_soft_margin_loss": "logits, target, *, weight=None, reduction='mean'",

@@ -15,6 +15,7 @@ pytest.importorskip("matplotlib")
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from wsss_nonsalient import LabelReportResults, label_report, plot
 from wsss_nonsalient.io import VOC_PALETTE
 from wsss_nonsalient.plot import show_cam, show_labels, show_steps
 
@@ -113,6 +114,67 @@ def test_draws_into_given_axes() -> None:
     assert show_steps({"a": LABELS, "b": LABELS}, axes=panels) == list(panels[:2])
 
 
+def report(with_maps: bool = True) -> LabelReportResults:
+    random = torch.Generator().manual_seed(0)
+    target = torch.randint(0, 3, (2, 9, 9), generator=random)
+    labels = torch.where(torch.rand(2, 9, 9, generator=random) < 0.5, 0, target)
+    labels[0, 0, :4] = torch.tensor([255, 3, 3, 1])
+    maps = torch.rand(2, 3, 9, 9, generator=random)
+    more: Any = {"saliency": maps[:, 0], "cams": maps, "image_labels": torch.ones(2, 3)}
+    return label_report(labels, target, num_classes=5 - with_maps, **(more if with_maps else {}))
+
+
+def bars(axes: Any, row: int) -> list[float]:
+    """Widths of the parts of a bar, from left to right."""
+    return [own.patches[row].get_width() for own in axes.containers]
+
+
+def drawn(figure: Figure) -> None:
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+
+
+def test_bars_of_a_report_are_its_shares() -> None:
+    own = report()
+    figure = plot.label_report(own, names=["background", "cat", "$dog$", "cow"])
+    panels = {axes.get_title().partition(",")[0]: axes for axes in figure.axes}
+    regions = [text.get_text() for text in panels["by region"].get_yticklabels()]
+    assert regions == ["all pixels", "boundary", "interior", "salient", "non-salient"]
+    assert own.by_region.non_salient is not None
+    for row, scores in ((0, own.overall), (4, own.by_region.non_salient)):
+        shares = (scores.objects_ignored, scores.confused, scores.missed)
+        expected = [100 - 100 * sum(shares), *(100 * share for share in shares)]
+        assert bars(panels["by region"], row) == pytest.approx(expected)
+    sizes = own.by_size
+    assert bars(panels["by size of the object"], 1)[3] == pytest.approx(100 * sizes.missed[1])
+    classes = [text.get_text() for text in panels["by class"].get_yticklabels()]
+    assert classes == ["cat", "$dog$", "cow"], "cow is in the labels only"
+    assert bars(panels["by class"], 1)[3] == pytest.approx(100 * own.by_class.missed[2])
+    assert bars(panels["by class"], 2) == [0] * 4
+    false = bars(panels["background called so"], 2)
+    assert false == pytest.approx([100 * own.by_class.false_objects[3].item()])
+    assert own.calibration is not None
+    points = np.asarray(panels["calibration"].lines[1].get_xydata())
+    assert np.allclose(points[:, 1], own.calibration.true_share)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()][3] == "missed"
+    drawn(figure)
+
+
+def test_report_without_maps_or_anything() -> None:
+    figure = plot.label_report(report(with_maps=False))
+    assert len(figure.axes) == 4
+    assert [t.get_text() for t in figure.axes[2].get_yticklabels()] == ["1", "2", "3"]
+    own = Figure(layout="constrained")
+    assert plot.label_report(report(), figure=own) is own
+    assert len(own.axes) == 5
+    nothing = label_report([], [], num_classes=2)
+    drawn(plot.label_report(nothing))
+    target, cam = torch.full((1, 2, 2), 255), torch.rand(1, 1, 2, 2)
+    empty = label_report(target, target, num_classes=2, cams=cam, image_labels=torch.ones(1, 1))
+    drawn(plot.label_report(empty))
+
+
 def test_pyplot_and_settings_are_left_alone() -> None:
     code = (
         "import sys, torch, matplotlib; matplotlib.rcParams['backend'] = 'agg'; "
@@ -145,6 +207,8 @@ def test_matplotlib_is_needed_for_drawing_only(monkeypatch: pytest.MonkeyPatch) 
         (lambda: show_steps({}), ValueError, "steps: expected at least one"),
         (lambda: show_steps({"a": LABELS}, columns=0), ValueError, "columns: expected"),
         (lambda: show_steps(WRONG), TypeError, "steps, a: expected a torch.Tensor, got list"),
+        (lambda: plot.label_report(WRONG), TypeError, "report: expected LabelReportResults, got"),
+        (lambda: plot.label_report(report(), names="ab"), ValueError, "names: expected 4.*got 2"),
         (lambda: show_steps({"a": LABELS}, axes=[]), ValueError, "axes: expected at least 1"),
     ],
 )

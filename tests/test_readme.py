@@ -67,10 +67,12 @@ def test_the_pages_that_must_run_are_among_them() -> None:
     names = {name_of(page) for page in PAGES}
     guides = (
         "glore",
+        "transformers",
         "cam_dumps",
         "no_saliency",
         "accumulate_augmented",
         "round_two",
+        "label_report",
         "own_data",
         "coco",
         "several_gpus",

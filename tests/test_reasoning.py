@@ -126,6 +126,28 @@ def test_state_without_bias(unit: GlobalReasoningUnit) -> None:
     torch.testing.assert_close(unit(x), expected)
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_tokens_are_a_map_without_its_second_axis(training: bool) -> None:
+    """dims=1 on the tokens (N, D, L) of a transformer, dims=2 on the map (N, D, h, w) of these."""
+    torch.manual_seed(3)
+    on_tokens = GlobalReasoningUnit(6, 3, dims=1, zero_init=False).double().train(training)
+    on_map = GlobalReasoningUnit(6, 3, dims=2, zero_init=False).double().train(training)
+    state = on_tokens.state_dict()
+    on_map.load_state_dict({k: v.reshape(on_map.state_dict()[k].shape) for k, v in state.items()})
+    tokens = torch.randn(2, 4 * 5, 6, dtype=torch.float64).mT.contiguous().requires_grad_()
+    as_map = tokens.detach().unflatten(2, (4, 5)).requires_grad_()
+    weight = torch.randn(2, 6, 4 * 5, dtype=torch.float64)
+    one, other = on_tokens(tokens), on_map(as_map)
+    torch.testing.assert_close(other.flatten(2), one, rtol=0, atol=1e-12)
+    (one * weight).sum().backward()
+    (other * weight.view_as(other)).sum().backward()
+    assert tokens.grad is not None
+    assert as_map.grad is not None
+    torch.testing.assert_close(as_map.grad.flatten(2), tokens.grad, rtol=0, atol=1e-12)
+    order = torch.randperm(20)
+    torch.testing.assert_close(on_tokens(tokens[..., order]), on_tokens(tokens)[..., order])
+
+
 def test_batch_of_one_trains_on_a_map(unit: GlobalReasoningUnit) -> None:
     assert unit(torch.randn(1, 6, 2, 1)).isfinite().all()
 

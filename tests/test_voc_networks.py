@@ -29,9 +29,11 @@ from pipeline.networks import (
     load_network,
     save_network,
 )
+from pipeline.patch_tokens import PatchTokens
 from pipeline.trunks import Trunk, build_trunk
 from pipeline.weights import load_named, read_weights
 from safetensors.torch import save_file
+from timm.models.vision_transformer import VisionTransformer
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from wsss_nonsalient import CAMHead, GlobalReasoningUnit
@@ -170,6 +172,84 @@ def test_timm_trunks_are_timm_s(name: str) -> None:
         (expected,) = model((images - mean) / std)
     assert features.shape == (2, trunk.out_channels, 64 // TRUNKS[name], 48 // TRUNKS[name])
     torch.testing.assert_close(features, expected)
+
+
+def tokens_by_hand(model: Any, images: Tensor) -> Tensor:
+    """Patch by patch, from the order in which a transformer takes them."""
+    tokens = model.forward_features(images)
+    size = model.patch_embed.patch_size[0]
+    rows, columns = images.shape[2] // size, images.shape[3] // size
+    first = tokens.shape[1] - rows * columns
+    features = torch.zeros(len(images), tokens.shape[2], rows, columns)
+    for row in range(rows):
+        for column in range(columns):
+            features[:, :, row, column] = tokens[:, first + row * columns + column]
+    return features
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"), [("vit_tiny_patch16_224", 1), ("deit_tiny_distilled_patch16_224", 2)]
+)
+def test_patch_tokens_of_transformers_are_a_map(name: str, prefix: int) -> None:
+    torch.manual_seed(0)
+    trunk = build_trunk(name, output_stride=16, weights="random").eval()
+    torch.manual_seed(0)
+    model: Any = timm.create_model(name, num_classes=0, dynamic_img_size=True).eval()
+    assert model.num_prefix_tokens == prefix
+    images = torch.rand(2, 3, 64, 48)
+    mean, std = (torch.tensor(model.default_cfg[key]).view(3, 1, 1) for key in ("mean", "std"))
+    with torch.no_grad():
+        features = trunk(images)
+        expected = tokens_by_hand(model, (images - mean) / std)
+    assert features.shape == (2, trunk.out_channels, 4, 3)
+    torch.testing.assert_close(features, expected)
+
+
+def test_transformers_see_pictures_of_other_sizes() -> None:
+    """Those that are no multiple of the patches are padded with the mean colour."""
+    torch.manual_seed(0)
+    trunk = build_trunk("vit_tiny_patch16_224", output_stride=16, weights="random").eval()
+    images = torch.rand(1, 3, 40, 33)
+    padded = trunk.mean.expand(1, 3, 48, 48).clone()
+    padded[..., :40, :33] = images
+    with torch.no_grad():
+        torch.testing.assert_close(trunk(images), trunk(padded))
+
+
+@pytest.mark.parametrize("global_pool", ["token", "avg", "map"])
+def test_a_transformer_is_trained_whole(global_pool: Any) -> None:
+    """No parameter is left without a gradient, as one of the model's own head would be."""
+    torch.manual_seed(0)
+    model = VisionTransformer(
+        img_size=32, patch_size=8, embed_dim=8, depth=1, num_heads=2, num_classes=0,
+        class_token=global_pool == "token", reg_tokens=2, global_pool=global_pool,
+        dynamic_img_size=True,
+    )  # fmt: skip
+    features = PatchTokens(model)(torch.rand(1, 3, 32, 24))
+    assert features.shape == (1, 8, 4, 3)
+    features.square().mean().backward()
+    assert all(own.grad is not None for own in model.parameters())
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_weights_of_the_whole_transformer(suffix: str, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    model: Any = timm.create_model("deit_tiny_distilled_patch16_224").eval()  # with both heads
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".pth":
+        torch.save(model.state_dict(), path)
+    else:
+        save_file(model.state_dict(), path)
+    trunk = build_trunk("deit_tiny_distilled_patch16_224", output_stride=16, weights=str(path))
+    images = torch.rand(1, 3, 224, 224)
+    with torch.no_grad():
+        tokens = model.forward_features((images - trunk.mean) / trunk.std)
+        torch.testing.assert_close(trunk.eval()(images).flatten(2).mT, tokens[:, 2:])
+
+
+def test_output_stride_of_a_transformer() -> None:
+    with pytest.raises(ValueError, match="expected 16 for vit_tiny_patch16_224, .*patches, got 8"):
+        build_trunk("vit_tiny_patch16_224", output_stride=8, weights="random")
 
 
 @pytest.mark.parametrize("name", TRUNKS)

@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pipeline.figures import COLORS, TRUTH, heat, loss_figure, panel_figure, save
+from pipeline.figures import (
+    COLORS,
+    TRUTH,
+    dense,
+    heat,
+    loss_figure,
+    panel_figure,
+    save,
+    step_figure,
+)
 from pipeline.photos import DataSet, Photo, open_data_set, read_split
 from pipeline.report import (
     escaped,
@@ -45,7 +54,7 @@ def test_every_figure_of_the_report_is_there(small_run: Finished) -> None:
     out, _ = small_run
     named = set(re.findall(r"\((figures/[^)]*)\)", (out / "report.md").read_text()))
     assert named == {f"figures/{path.name}" for path in (out / "figures").iterdir()}
-    assert len(named) == 13  # losses, six training and six validation pictures
+    assert len(named) == 16  # losses, three steps, six training and six validation pictures
     for path in named:
         with Image.open(out / path) as image:
             image.load()
@@ -193,3 +202,27 @@ def test_losses(tmp_path: Path) -> None:
     assert losses_of(tmp_path) == {"classifier": [(5, 0.7), (10, 0.5)]}
     (line,) = loss_figure({"classifier": [(5, 0.7), (10, 0.5)]}).axes[0].lines
     assert np.array_equal(np.asarray(line.get_xydata()), [[5, 0.7], [10, 0.5]])
+
+
+def test_the_figures_of_the_steps_show_the_scores(small_run: Finished, small_data: Path) -> None:
+    out, results = small_run
+    data = open_data_set(small_data)
+    train = read_split(data, "train")
+    for step, with_cams in (("initial", True), ("nsrm", False)):
+        figure = step_figure(out, step, train, data, with_cams=with_cams)
+        panels = {axes.get_title().partition(",")[0]: axes for axes in figure.axes}
+        missed = panels["by region"].containers[3].patches  # type: ignore[attr-defined]
+        scores = results["scores"][step]
+        assert missed[0].get_width() == pytest.approx(100 * scores["missed"])
+        assert missed[4].get_width() == pytest.approx(100 * scores["missed_non_salient"])
+        assert ("calibration" in panels) == with_cams
+
+
+def test_maps_of_all_classes(tmp_path: Path) -> None:
+    data, truth = DataSet(tmp_path, ("cat", "dog", "cow")), torch.zeros(2, 4)
+    given = dense(CAMs(torch.tensor([1]), torch.full((1, 1, 2), 0.5)), truth, data)
+    assert given["image_labels"].tolist() == [0, 1, 0]
+    assert given["cam"].sum(dim=(1, 2)).tolist() == [0, 4, 0]
+    nothing = dense(CAMs(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 1, 2)), truth, data)
+    assert given["cam"].shape == nothing["cam"].shape
+    assert not nothing["image_labels"].any()

@@ -1,5 +1,12 @@
 """Parts of NSROM (non-salient region object mining) for weakly supervised segmentation."""
 
+from ._report_results import (
+    CalibrationResults,
+    ClassResults,
+    LabelReportResults,
+    RegionResults,
+    SizeResults,
+)
 from ._values import value_checks
 from .accumulation import OACAMAccumulator
 from .background import background_from_cam
@@ -16,6 +23,7 @@ from .metrics import SegmentationResults, SegmentationScore
 from .nsrm import dilate, nsrm_mask
 from .pom import pom_refine, pom_thresholds
 from .reasoning import GlobalReasoningUnit, GloRe
+from .report import LabelReport, label_report
 from .soft_pom import pom_weights
 
 __version__ = "0.2.0"
@@ -23,19 +31,26 @@ __version__ = "0.2.0"
 __all__ = [
     "CAMHead",
     "CAMOutput",
+    "CalibrationResults",
+    "ClassResults",
     "GloRe",
     "GlobalReasoningUnit",
     "IntegralAttentionLoss",
+    "LabelReport",
+    "LabelReportResults",
     "MultiLabelSoftMarginLoss",
     "OACAMAccumulator",
+    "RegionResults",
     "SegmentationResults",
     "SegmentationScore",
+    "SizeResults",
     "background_from_cam",
     "confident_labels",
     "dilate",
     "ignore_sparse_labels",
     "initial_labels",
     "integral_attention_loss",
+    "label_report",
     "multi_scale_cam",
     "multilabel_soft_margin_loss",
     "normalize_cam",

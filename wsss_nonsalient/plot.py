@@ -1,4 +1,4 @@
-"""Pictures of label maps, of class maps, and of steps side by side, drawn by matplotlib.
+"""Pictures of label maps, class maps, steps side by side and label reports, by matplotlib.
 
 matplotlib is not needed for anything else: ``pip install 'wsss-nonsalient[plot]'``. Nothing here
 goes through ``matplotlib.pyplot``, so no figure is left open and no setting is changed.
@@ -14,13 +14,15 @@ import torch
 from torch import Tensor
 
 from ._checks import Sizes, check_integer, check_number, check_tensor
+from ._figure import new_figure
+from ._report_figure import label_report
 from ._values import in_unit_interval, to_list, unit_interval, verify
 from .io.voc import VOC_PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["show_cam", "show_labels", "show_steps"]
+__all__ = ["label_report", "show_cam", "show_labels", "show_steps"]
 
 _COLOURS = torch.tensor(list(VOC_PALETTE)).view(256, 3) / 255
 _IGNORED = "#e0e0c0"  # VOC's colour of 255
@@ -199,15 +201,9 @@ def _prepared(axes: Axes | None) -> Any:
 
 
 def _new_panels(count: int, columns: int) -> list[Any]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "pictures need matplotlib: pip install 'wsss-nonsalient[plot]'"
-        ) from error
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure: Any = Figure(figsize=(_PANEL * columns, _PANEL * rows), layout="constrained")
+    figure = new_figure(_PANEL * columns, _PANEL * rows)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel in panels[count:]:
         panel.set_axis_off()

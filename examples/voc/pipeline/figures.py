@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
-from wsss_nonsalient import resize_cam
+from wsss_nonsalient import LabelReport, plot, resize_cam
 from wsss_nonsalient.io import VOC_PALETTE, CAMs, read_cams, read_label, read_saliency
 
 from .photos import DataSet, Photo, read_image
@@ -64,6 +65,29 @@ def train_figure(out: Path, photo: Photo, data: DataSet) -> Figure:
         "+ NSRM": "labels/nsrm",
     }
     return panel_figure(photo.key, panels | labels_of(out, photo, steps), 5, data, saliency)
+
+
+def step_figure(
+    out: Path, step: str, photos: Sequence[Photo], data: DataSet, with_cams: bool = False
+) -> Figure:
+    """What the labels `labels/STEP` are like by region, size and class, and what CAM values are."""
+    report = LabelReport(data.num_classes + 1, saliency_threshold=SALIENT / 255)
+    for photo in tqdm(photos, desc=f"report {step}", unit="picture"):
+        truth = read_label(photo.scoring_mask)
+        given = dense(read_cams(out / "maps" / "cam", photo.key), truth, data) if with_cams else {}
+        labels = read_label(out / "labels" / step / f"{photo.key}.png")
+        report.update(labels, truth, saliency=read_saliency(photo.saliency), **given)
+    return plot.label_report(report.compute(), names=("background", *data.class_names))
+
+
+def dense(cams: CAMs, truth: Tensor, data: DataSet) -> dict[str, Tensor]:
+    """Maps of all classes in the size of the picture, and which of them there are."""
+    maps = torch.zeros(data.num_classes, *truth.shape)
+    present = torch.zeros(data.num_classes)
+    if len(cams.classes):
+        maps[cams.classes] = resize_cam(cams.maps, tuple(truth.shape)).float()
+        present[cams.classes] = 1
+    return {"cam": maps, "image_labels": present}
 
 
 def val_figure(out: Path, photo: Photo, data: DataSet) -> Figure:

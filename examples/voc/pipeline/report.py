@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from wsss_nonsalient.io import read_label
 
-from .figures import loss_figure, save, train_figure, val_figure, write_bytes
+from .figures import loss_figure, save, step_figure, train_figure, val_figure, write_bytes
 from .photos import DataSet, Photo
 
 FIGURES = 6  # of each of the training and the validation pictures
@@ -47,6 +47,9 @@ NOTES = """In percent. *Strict* counts ignored pixels as wrong. *Missed*: object
 called background; *non-salient*: where saliency is below 32 / 255. *Initial label*, *POM* and
 *NSRM* are labels of the training pictures (`labels/`), the other rows predictions for the
 validation pictures (`val/`)."""
+STEPS = """Shares of the true object pixels: near outlines (5 pixels) and elsewhere, in the salient
+region and outside, in objects of several sizes (shares of the picture, and how many there are), and
+of each class. *Calibration*: how many of the pixels with a CAM value truly are of its class."""
 PANELS = """Below each label map: how many of the true object pixels outside the salient region are
 called background (of all object pixels, if none is outside). White outlines: the true objects."""
 
@@ -71,6 +74,7 @@ def write_report(
     parts = ["# Report", headline(scores)]
     if scores:
         parts += ["## Scores", score_table(scores), NOTES]
+    parts += step_reports(out, data, train, scores)
     losses = losses_of(out)
     if losses:
         save(loss_figure(losses), out / "figures" / "losses.png")
@@ -80,6 +84,20 @@ def write_report(
         parts += ["## IoU of each class", class_table(scores)]
     parts += ["## Made by", provenance(results)]
     write_bytes(out / "report.md", ("\n\n".join(filter(None, parts)) + "\n").encode())
+
+
+def step_reports(
+    out: Path, data: DataSet, train: Sequence[Photo], scores: Collection[str]
+) -> list[str]:
+    """A figure of the labels of each step, by region, size and class."""
+    steps = [step for step in ("initial", "pom", "nsrm") if step in scores]
+    parts = ["## Labels of the training pictures", STEPS] if steps else []
+    for step in steps:
+        path = f"figures/report_{step}.png"
+        figure = step_figure(out, step, train, data, with_cams=step == "initial")
+        save(figure, out / path)
+        parts.append(f"{TITLES[step]}:\n\n![{TITLES[step]}]({path})")
+    return parts
 
 
 def evidence(

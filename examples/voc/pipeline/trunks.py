@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models import ResNet101_Weights, VGG16_Weights, resnet101
 from torchvision.models.vgg import cfgs, make_layers
 
+from .patch_tokens import FAMILIES, PatchTokens
 from .weights import load_named, read_weights, released_names
 
 RELEASED_RESNET = "released_resnet101"
@@ -110,9 +111,11 @@ def build_trunk(name: str, *, output_stride: int, weights: str) -> Trunk:
     Args:
         name: `vgg16` (torchvision's; pool4 with stride 1, conv5 dilated by 2, no pool5),
             `resnet101` (torchvision's, with the strides and dilations of DeepLab-v2),
-            `released_resnet101` (of the released implementation), or a timm model that takes an
-            output stride.
-        output_stride: Pixels of the picture for each feature; 8 for the first three.
+            `released_resnet101` (of the released implementation), a timm model that takes an
+            output stride, or a transformer of timm (ViT, DeiT, EVA), whose patch tokens are the
+            features.
+        output_stride: Pixels of the picture for each feature; 8 for the first three, the size of
+            the patches for a transformer.
         weights: `random` (from torch's global seed), `imagenet` (downloaded by torchvision or
             timm), or a file with the library's names (or the released ones). The parameters of the
             model's own head may be left over there.
@@ -192,31 +195,51 @@ def _load_torchvision(
 
 
 def _timm(name: str, output_stride: int, weights: str) -> Trunk:
-    try:
-        body: Any = timm.create_model(
-            name,
-            pretrained=weights == IMAGENET,
-            features_only=True,
-            out_indices=(-1,),
-            output_stride=output_stride,
+    if timm.models.is_model_in_modules(name, FAMILIES):
+        return _timm_transformer(name, output_stride, weights)
+    options = {"features_only": True, "out_indices": (-1,), "output_stride": output_stride}
+    body = _timm_model(name, output_stride, weights, options)
+    reduction = body.feature_info.reduction()[-1]
+    if reduction != output_stride:
+        raise ValueError(f"output_stride: expected {reduction} for {name}, got {output_stride}")
+    _load_timm(name, body, weights)
+    mean, std = _timm_input(name, body)
+    _separate_activations(body)
+    return Trunk(body, body.feature_info.channels()[-1], mean, std)
+
+
+def _timm_transformer(name: str, output_stride: int, weights: str) -> Trunk:
+    options = {"num_classes": 0, "dynamic_img_size": True}
+    model = _timm_model(name, output_stride, weights, options)
+    body = PatchTokens(model)
+    if body.patch_size != (output_stride, output_stride):
+        raise ValueError(
+            f"output_stride: expected {body.patch_size[0]} for {name}, the size of its patches, "
+            f"got {output_stride}"
         )
+    _load_timm(name, model, weights)
+    return Trunk(body, model.num_features, *_timm_input(name, model))
+
+
+def _timm_model(name: str, output_stride: int, weights: str, options: dict[str, Any]) -> Any:
+    try:
+        return timm.create_model(name, pretrained=weights == IMAGENET, **options)
     except OSError as error:
         raise _offline(error) from error
     except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             f"trunk: timm cannot build {name} at output stride {output_stride} ({error!r})"
         ) from error
-    reduction = body.feature_info.reduction()[-1]
-    if reduction != output_stride:
-        raise ValueError(f"output_stride: expected {reduction} for {name}, got {output_stride}")
-    if weights not in (RANDOM, IMAGENET):
-        with torch.random.fork_rng(devices=[]):
-            whole = timm.create_model(name, pretrained=False).state_dict().keys()
-        names = {key: _whole_name(key, whole) for key in body.state_dict()}
-        load_named(body, read_weights(Path(weights)), source=weights, names=names, left_over=whole)
-    mean, std = _timm_input(name, body)
-    _separate_activations(body)
-    return Trunk(body, body.feature_info.channels()[-1], mean, std)
+
+
+def _load_timm(name: str, model: nn.Module, weights: str) -> None:
+    """Weights of a file, if that is where they are from."""
+    if weights in (RANDOM, IMAGENET):
+        return
+    with torch.random.fork_rng(devices=[]):
+        whole = timm.create_model(name, pretrained=False).state_dict().keys()
+    names = {key: _whole_name(key, whole) for key in model.state_dict()}
+    load_named(model, read_weights(Path(weights)), source=weights, names=names, left_over=whole)
 
 
 def _timm_input(name: str, body: Any) -> tuple[Sequence[float], Sequence[float]]:
