@@ -14,6 +14,7 @@ from .metrics import SegmentationResults, SegmentationScore
 from .nsrm import dilate, nsrm_mask
 from .pom import pom_refine, pom_thresholds
 from .reasoning import GlobalReasoningUnit, GloRe
+from .refine import pixel_adaptive_refinement
 
 __version__ = "0.2.0"
 
@@ -35,6 +36,7 @@ __all__ = [
     "multilabel_soft_margin_loss",
     "normalize_cam",
     "nsrm_mask",
+    "pixel_adaptive_refinement",
     "pom_refine",
     "pom_thresholds",
     "resize_cam",

@@ -1,0 +1,138 @@
+"""Refinement of maps and labels by the colours of the picture, so that they follow its edges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ._checks import Sizes, check_integer, check_tensor, described
+from ._neighbours import affinities, repeated_mean
+from ._values import (
+    compute_dtype,
+    in_unit_interval,
+    is_traced,
+    multi_hot,
+    reads_values,
+    to_list,
+    unit_interval,
+    verify,
+)
+
+
+def pixel_adaptive_refinement(
+    cam: Tensor,
+    image: Tensor,
+    image_labels: Tensor,
+    *,
+    iterations: int = 10,
+    dilations: Sequence[int] = (1, 2, 4, 8, 12, 24),
+) -> Tensor:
+    r"""Refine class maps by local affinities of colour, in the way of PAMR.
+
+    In each iteration, the map of a present class becomes at each pixel p the mean of what its
+    neighbours hold, weighted by how alike their colours are:
+
+    .. math::
+        a_p \leftarrow \sum_{q \in N(p)} \alpha_{pq} a_q, \qquad
+        \alpha_{pq} = \operatorname*{softmax}_{q \in N(p)}
+            \left( -\frac{1}{3} \sum_c \frac{|I_{cp} - I_{cq}|}{w \sigma_{cp}} \right)
+
+    :math:`N(p)` are the pixels in 8 directions at each distance in ``dilations``; beyond the border
+    is the nearest pixel of the border. :math:`\sigma_{cp}` is the standard deviation of colour
+    channel c over p and :math:`N(p)`, and w = 0.1. Affinities sum to one, so constant maps stay,
+    and maps that sum to one over the classes still do. The affinities are computed once and take
+    8 * len(dilations) maps of memory. Differentiable with respect to ``cam``.
+
+    Label probabilities with a background channel can be refined too, with an ``image_labels`` of
+    ones (or one that is 1 for the background and the classes of the image).
+
+    Source: Araslanov and Roth, CVPR 2020, sec. 3.3 (pixel-adaptive mask refinement).
+
+    Args:
+        cam: (\*, C, H, W) maps, floating point in [0, 1] or uint8 (value / 255). Only maps of
+            classes in ``image_labels`` are read.
+        image: (\*, 3, H, W) RGB, floating point in [0, 1] or uint8 (value / 255).
+        image_labels: (\*, C) multi-hot, exactly 0 or 1.
+        iterations: How often neighbours are averaged.
+        dilations: Distances of the neighbours, in pixels.
+
+    Returns:
+        (\*, C, H, W) in [0, 1], 0 where a class is absent, of the dtype of ``cam``; float32 for
+        uint8.
+
+    Raises:
+        TypeError: An argument is not a tensor or has a wrong dtype; an option has a wrong type.
+        ValueError: Shapes, sizes or devices differ; ``cam`` (present classes) or ``image`` has NaN
+            or leaves [0, 1]; ``image_labels`` has values other than 0 and 1; an option is out of
+            range.
+
+    Example:
+        >>> image = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0]).expand(3, 1, 6)
+        >>> cam = torch.tensor([[[0.9, 0.6, 0.6, 0.6, 0.0, 0.0]]])
+        >>> pixel_adaptive_refinement(cam, image, torch.tensor([1]), dilations=[1])
+        tensor([[[0.7145, 0.7142, 0.7140, 0.1433, 0.1430, 0.1425]]])
+    """
+    _check(cam, image, image_labels, iterations, dilations)
+    refine = _refine_batch if is_traced() or cam.is_meta else _refine_images
+    refined = refine(cam, image, image_labels, iterations, dilations)
+    dtype = cam.dtype if cam.is_floating_point() else compute_dtype(cam)
+    return refined.reshape(cam.shape).to(dtype)
+
+
+def _check(
+    cam: Tensor, image: Tensor, image_labels: Tensor, iterations: int, dilations: Sequence[int]
+) -> None:
+    sizes = Sizes(channels=(3, "RGB"))
+    check_tensor("cam", cam, "* C H W", "image", sizes)
+    check_tensor("image", image, "* channels H W", "image", sizes)
+    check_tensor("image_labels", image_labels, "* C", "multi-hot", sizes)
+    check_integer("iterations", iterations, minimum=0)
+    if not isinstance(dilations, Sequence) or isinstance(dilations, str):
+        raise TypeError(f"dilations: expected a sequence of integers, got {described(dilations)}")
+    if len(dilations) == 0:
+        raise ValueError("dilations: expected at least one distance, got none")
+    for dilation in dilations:
+        check_integer("dilations", dilation, minimum=1)
+
+
+def _refine_images(
+    cam: Tensor, image: Tensor, image_labels: Tensor, iterations: int, dilations: Sequence[int]
+) -> Tensor:
+    """Image by image, and of each the classes that it has."""
+    dtype = compute_dtype(cam, image)
+    count = math.prod(cam.shape[:-3])
+    maps = cam.reshape(count, *cam.shape[-3:])
+    pictures = image.detach().reshape(count, *image.shape[-3:])
+    present = image_labels.reshape(count, cam.shape[-3]) != 0
+    classes: list[list[int]] = [[] for _ in range(count)]
+    for index, c in to_list(present.nonzero()):
+        classes[index].append(c)
+    chosen = [unit_interval(one[own], dtype) for one, own in zip(maps, classes, strict=True)]
+    if reads_values(cam):
+        verify(
+            multi_hot("image_labels", image_labels),
+            in_unit_interval("cam", *(one.detach() for one in chosen)),
+            in_unit_interval("image", pictures),
+        )
+    refined = torch.zeros(maps.shape, dtype=dtype, device=cam.device)
+    for index, own in enumerate(classes):
+        if own:
+            weights = affinities(unit_interval(pictures[index : index + 1], dtype), dilations)
+            means = repeated_mean(chosen[index][None], weights, dilations, iterations)
+            refined[index, own] = means[0]
+    return refined
+
+
+def _refine_batch(
+    cam: Tensor, image: Tensor, image_labels: Tensor, iterations: int, dilations: Sequence[int]
+) -> Tensor:
+    """All images and classes in one go, for a compiled graph, whose shapes are fixed."""
+    dtype = compute_dtype(cam, image)
+    count = math.prod(cam.shape[:-3])
+    absent = image_labels.reshape(count, cam.shape[-3], 1, 1) == 0
+    maps = unit_interval(cam.reshape(count, *cam.shape[-3:]), dtype).masked_fill(absent, 0)
+    picture = unit_interval(image.detach().reshape(count, *image.shape[-3:]), dtype)
+    return repeated_mean(maps, affinities(picture, dilations), dilations, iterations)
