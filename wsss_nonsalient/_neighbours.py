@@ -13,46 +13,37 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-DIRECTIONS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
+from ._edges import STEPS, ways_over_edges
+
 _BANDWIDTH = 0.1  # times the local standard deviation
 _LEAST_SCALE = 1e-8  # where all neighbours have one colour, and all differences are 0
 _MAPS_AT_ONCE = 4  # about what a cache holds
 
 
-def neighbours(maps: Tensor, dilations: Sequence[int]) -> list[Tensor]:
-    """What the neighbours of each pixel hold: a view (N, C, H, W) a distance and direction.
+def affinities(
+    image: Tensor, dilations: Sequence[int], edge_threshold: float | None = None
+) -> Tensor:
+    """Affinities (K + 1, N, 1, H, W) of pixels of images (N, 3, H, W); over K + 1 they sum to one.
 
-    Beyond the border is what the nearest pixel of the border holds.
+    The first K are those of the neighbours. The last, of the pixel itself, is 0, but 1 where edges
+    part it from all its neighbours.
     """
-    height, width = maps.shape[-2:]
-    reach = [min(d, max(height, width) - 1) for d in dilations]  # beyond it is the border, too
-    pad = max(reach)
-    padded = functional.pad(maps, (pad, pad, pad, pad), mode="replicate")
-    return [
-        padded.narrow(-2, pad + d * down, height).narrow(-1, pad + d * right, width)
-        for d in reach
-        for down, right in DIRECTIONS
-    ]
-
-
-def affinities(image: Tensor, dilations: Sequence[int]) -> Tensor:
-    """Affinities (K, N, 1, H, W) of the pixels of images (N, 3, H, W) to their K neighbours."""
-    views = neighbours(image, dilations)
-    total, squares = torch.zeros_like(image), torch.zeros_like(image)
-    for view in views:
-        difference = view - image
-        total += difference
-        squares.addcmul_(difference, difference)
-    number = len(views) + 1  # with the pixel itself, whose difference is 0
-    variance = (squares / number).addcmul_(total, total, value=-1 / number**2)
-    deviation = variance.clamp_(min=0).sqrt_()
-    scale = -1 / (image.shape[1] * (_BANDWIDTH * deviation + _LEAST_SCALE))
-    logits = image.new_empty((len(views), image.shape[0], 1, *image.shape[2:]))
+    views = _neighbours(image, dilations)
+    scale = -1 / (image.shape[1] * (_BANDWIDTH * _deviation(image, views) + _LEAST_SCALE))
+    weights = image.new_empty((len(views) + 1, image.shape[0], 1, *image.shape[2:]))
+    logits, itself = weights[:-1], weights[-1]
     for view, logit in zip(views, logits, strict=True):
         logit.copy_((view - image).abs_().mul_(scale).sum(dim=1, keepdim=True))
-    logits -= logits.amax(dim=0)
-    weights = logits.exp_()
-    weights /= weights.sum(dim=0)
+    if edge_threshold is not None:
+        over_edges = ways_over_edges(image, _reach(image, dilations), edge_threshold)
+        for logit, mask in zip(logits, over_edges, strict=True):
+            logit.masked_fill_(mask, -torch.inf)
+    largest = logits.amax(dim=0)
+    logits -= largest.masked_fill_(largest.isinf(), 0)
+    logits.exp_()
+    total = logits.sum(dim=0)
+    itself.copy_(total == 0)
+    logits /= total + itself
     return weights
 
 
@@ -70,8 +61,41 @@ def repeated_mean(
 
 
 def _mean(maps: Tensor, weights: Tensor, dilations: Sequence[int]) -> Tensor:
-    first, *others = neighbours(maps, dilations)
+    first, *others = [*_neighbours(maps, dilations), maps]
     mean = first * weights[0]
     for view, weight in zip(others, weights[1:], strict=True):
         mean.addcmul_(view, weight)
     return mean
+
+
+def _neighbours(maps: Tensor, dilations: Sequence[int]) -> list[Tensor]:
+    """What the neighbours of each pixel hold: a view (N, C, H, W) a distance and direction.
+
+    Beyond the border is what the nearest pixel of the border holds.
+    """
+    height, width = maps.shape[-2:]
+    reach = _reach(maps, dilations)
+    pad = max(reach)
+    padded = functional.pad(maps, (pad, pad, pad, pad), mode="replicate")
+    return [
+        padded.narrow(-2, pad + d * down, height).narrow(-1, pad + d * right, width)
+        for d in reach
+        for down, right in STEPS
+    ]
+
+
+def _reach(maps: Tensor, dilations: Sequence[int]) -> list[int]:
+    """Distances; beyond the longer side there is only the border, however far one goes."""
+    return [min(d, max(maps.shape[-2:]) - 1) for d in dilations]
+
+
+def _deviation(image: Tensor, views: Sequence[Tensor]) -> Tensor:
+    """Standard deviation of each channel over a pixel and its neighbours."""
+    total, squares = torch.zeros_like(image), torch.zeros_like(image)
+    for view in views:
+        difference = view - image  # that of the pixel itself is 0
+        total += difference
+        squares.addcmul_(difference, difference)
+    number = len(views) + 1
+    variance = (squares / number).addcmul_(total, total, value=-1 / number**2)
+    return variance.clamp_(min=0).sqrt_()

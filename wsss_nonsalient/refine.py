@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ._checks import Sizes, check_integer, check_tensor, described
+from ._checks import Sizes, check_integer, check_number, check_tensor, described
 from ._neighbours import affinities, repeated_mean
 from ._values import (
     compute_dtype,
@@ -29,6 +30,7 @@ def pixel_adaptive_refinement(
     *,
     iterations: int = 10,
     dilations: Sequence[int] = (1, 2, 4, 8, 12, 24),
+    edge_threshold: float | None = None,
 ) -> Tensor:
     r"""Refine class maps by local affinities of colour, in the way of PAMR.
 
@@ -46,6 +48,14 @@ def pixel_adaptive_refinement(
     and maps that sum to one over the classes still do. The affinities are computed once and take
     8 * len(dilations) maps of memory. Differentiable with respect to ``cam``.
 
+    With ``edge_threshold``, q is left out of :math:`N(p)` where the straight way from p to q goes
+    over an edge, after :math:`\sigma` is taken; a pixel that keeps no neighbour keeps its value.
+    Edges are zero crossings of the Laplacian of Gaussian (Marr and Hildreth, 1980): with
+    :math:`L_c = \nabla^2 G_s * I_c / |g_s''(0)|`, s = 1.5 pixels and g one row of G, there is one
+    between adjacent pixels of which :math:`L_c` is positive in one only, and differs by more than
+    ``edge_threshold``, for some channel. A straight step of height h along rows or columns has a
+    difference of h.
+
     Label probabilities with a background channel can be refined too, with an ``image_labels`` of
     ones (or one that is 1 for the background and the classes of the image).
 
@@ -58,6 +68,8 @@ def pixel_adaptive_refinement(
         image_labels: (\*, C) multi-hot, exactly 0 or 1.
         iterations: How often neighbours are averaged.
         dilations: Distances of the neighbours, in pixels.
+        edge_threshold: Height of the steps of colour, in [0, 1], over which nothing is exchanged;
+            None for no such limit.
 
     Returns:
         (\*, C, H, W) in [0, 1], 0 where a class is absent, of the dtype of ``cam``; float32 for
@@ -75,14 +87,29 @@ def pixel_adaptive_refinement(
         >>> pixel_adaptive_refinement(cam, image, torch.tensor([1]), dilations=[1])
         tensor([[[0.7145, 0.7142, 0.7140, 0.1433, 0.1430, 0.1425]]])
     """
-    _check(cam, image, image_labels, iterations, dilations)
+    _check_maps(cam, image, image_labels, iterations, dilations)
+    _check_edge_threshold(edge_threshold)
+    steps = _Steps(iterations, dilations, edge_threshold)
     refine = _refine_batch if is_traced() or cam.is_meta else _refine_images
-    refined = refine(cam, image, image_labels, iterations, dilations)
+    refined = refine(cam, image, image_labels, steps)
     dtype = cam.dtype if cam.is_floating_point() else compute_dtype(cam)
     return refined.reshape(cam.shape).to(dtype)
 
 
-def _check(
+class _Steps(NamedTuple):
+    iterations: int
+    dilations: Sequence[int]
+    edge_threshold: float | None
+
+    def refine(self, maps: Tensor, image: Tensor) -> Tensor:
+        """Maps (N, C, H, W) by images (N, 3, H, W)."""
+        weights = affinities(image, self.dilations, self.edge_threshold)
+        means = repeated_mean(maps, weights, self.dilations, self.iterations)
+        excess = (means - 1).clamp_(min=0)  # of rounding, which must not stop a gradient
+        return means - excess.detach()
+
+
+def _check_maps(
     cam: Tensor, image: Tensor, image_labels: Tensor, iterations: int, dilations: Sequence[int]
 ) -> None:
     sizes = Sizes(channels=(3, "RGB"))
@@ -98,9 +125,12 @@ def _check(
         check_integer("dilations", dilation, minimum=1)
 
 
-def _refine_images(
-    cam: Tensor, image: Tensor, image_labels: Tensor, iterations: int, dilations: Sequence[int]
-) -> Tensor:
+def _check_edge_threshold(edge_threshold: float | None) -> None:
+    if edge_threshold is not None:
+        check_number("edge_threshold", edge_threshold)
+
+
+def _refine_images(cam: Tensor, image: Tensor, image_labels: Tensor, steps: _Steps) -> Tensor:
     """Image by image, and of each the classes that it has."""
     dtype = compute_dtype(cam, image)
     count = math.prod(cam.shape[:-3])
@@ -120,19 +150,16 @@ def _refine_images(
     refined = torch.zeros(maps.shape, dtype=dtype, device=cam.device)
     for index, own in enumerate(classes):
         if own:
-            weights = affinities(unit_interval(pictures[index : index + 1], dtype), dilations)
-            means = repeated_mean(chosen[index][None], weights, dilations, iterations)
-            refined[index, own] = means[0]
+            picture = unit_interval(pictures[index : index + 1], dtype)
+            refined[index, own] = steps.refine(chosen[index][None], picture)[0]
     return refined
 
 
-def _refine_batch(
-    cam: Tensor, image: Tensor, image_labels: Tensor, iterations: int, dilations: Sequence[int]
-) -> Tensor:
+def _refine_batch(cam: Tensor, image: Tensor, image_labels: Tensor, steps: _Steps) -> Tensor:
     """All images and classes in one go, for a compiled graph, whose shapes are fixed."""
     dtype = compute_dtype(cam, image)
     count = math.prod(cam.shape[:-3])
     absent = image_labels.reshape(count, cam.shape[-3], 1, 1) == 0
     maps = unit_interval(cam.reshape(count, *cam.shape[-3:]), dtype).masked_fill(absent, 0)
     picture = unit_interval(image.detach().reshape(count, *image.shape[-3:]), dtype)
-    return repeated_mean(maps, affinities(picture, dilations), dilations, iterations)
+    return steps.refine(maps, picture)
