@@ -14,7 +14,7 @@ from .metrics import SegmentationResults, SegmentationScore
 from .nsrm import dilate, nsrm_mask
 from .pom import pom_refine, pom_thresholds
 from .reasoning import GlobalReasoningUnit, GloRe
-from .refine import pixel_adaptive_refinement
+from .refine import pixel_adaptive_refinement, random_walk_fill
 
 __version__ = "0.2.0"
 
@@ -39,6 +39,7 @@ __all__ = [
     "pixel_adaptive_refinement",
     "pom_refine",
     "pom_thresholds",
+    "random_walk_fill",
     "resize_cam",
     "value_checks",
 ]

@@ -74,6 +74,17 @@ def crossings(response: Tensor, threshold: float) -> dict[Step, Tensor]:
     return found
 
 
+def beside_edges(image: Tensor, threshold: float) -> Tensor:
+    """Pixels with an edge below or to their right, bool (N, 1, H, W).
+
+    Without them, no step along rows or columns goes over an edge.
+    """
+    edges = crossings(laplacian_of_gaussian(image), threshold)
+    right = functional.pad(edges[0, 1], (0, 1))
+    below = functional.pad(edges[1, 0], (0, 0, 0, 1))
+    return right | below
+
+
 def ways_over_edges(image: Tensor, lengths: Sequence[int], threshold: float) -> list[Tensor]:
     """Whether ways from each pixel go over an edge: bool (N, 1, H, W) a length and direction.
 
