@@ -2,47 +2,79 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+import torch
+from torch import Tensor
 
-    Array = npt.NDArray[Any]
-    Mask = npt.NDArray[np.bool_]
-
-_DECIMALS = 9  # of a probability; what is equal but for rounding is equal
+_DECIMALS = 9  # of a probability: what differs by rounding alone is equal
 
 
 def fill(
-    labels: Array, ignored: Mask, barrier: Mask, image: Array, min_probability: float, beta: float
-) -> Array:
-    """Labels (H, W) with ignored pixels filled as the walk by an image (H, W, 3) is sure of.
+    labels: Tensor,
+    ignored: Tensor,
+    barrier: Tensor,
+    image: Tensor,
+    min_probability: float,
+    beta: float,
+) -> Tensor:
+    """Labels (H, W) with ignored pixels filled where a walk by an image (3, H, W) is sure enough.
 
-    Pixels of the barrier are no part of the graph.
+    Pixels of the barrier are no part of the graph. Arguments are on the CPU; NumPy, scipy and
+    scikit-image are never traced by a compiler.
     """
-    import numpy as np
-    from scipy import ndimage
-    from skimage.segmentation import random_walker
+    run: Callable[..., Tensor] = _fill
+    if "torch._dynamo" in sys.modules:  # else nothing is being compiled, and it takes long to load
+        run = torch.compiler.disable(_fill)  # pyright: ignore
+    return run(labels, ignored, barrier, image, min_probability, beta)
 
+
+def _fill(
+    labels: Tensor,
+    ignored: Tensor,
+    barrier: Tensor,
+    image: Tensor,
+    min_probability: float,
+    beta: float,
+) -> Tensor:
     seeds = ~ignored & ~barrier
-    values, numbers = np.unique(labels[seeds], return_inverse=True)
-    nodes = np.zeros(labels.shape, np.int64)  # 0 is to be filled, -1 no part of the graph
-    nodes[seeds] = numbers.reshape(-1) + 1
-    nodes[barrier] = -1
-    nodes[~ndimage.binary_propagation(seeds, mask=nodes >= 0)] = -1  # nothing leads there
+    found: tuple[Tensor, Tensor] = labels[seeds].unique(return_inverse=True)  # pyright: ignore
+    values, numbers = found
+    nodes = torch.zeros_like(labels, dtype=torch.int64)  # 0 is to be filled, -1 not in the graph
+    nodes[seeds] = numbers + 1
+    nodes[barrier | ~_reached(seeds, ~barrier)] = -1
     unknown = nodes == 0
-    filled = labels.copy()
+    filled = labels.clone()
     if len(values) < 2 or not unknown.any():
         filled[unknown] = values[:1]
         return filled
-    if image.min() == image.max():  # its deviation would be divided by
-        image, beta = np.arange(image.size, dtype=image.dtype).reshape(image.shape), 0
-    # A direct solver: exact, and faster than conjugate gradients of a tolerance that suffices.
-    probabilities = random_walker(
-        image, nodes, beta=beta, mode="bf", return_full_prob=True, channel_axis=-1
-    )
-    found = probabilities[:, unknown].round(_DECIMALS)
-    sure = found.max(axis=0) >= min_probability
-    filled[unknown] = np.where(sure, values[found.argmax(axis=0)], labels[unknown])
+    if image.amin() == image.amax():  # its deviation would be divided by
+        image, beta = torch.arange(image.numel(), dtype=image.dtype).view_as(image), 0
+    probability, index = _probabilities(image, nodes, beta)[:, unknown].max(dim=0)
+    sure = probability >= min_probability
+    filled[unknown] = torch.where(sure, values[index], labels[unknown])
     return filled
+
+
+def _reached(seeds: Tensor, nodes: Tensor) -> Tensor:
+    """Nodes that are seeds or joined with one by steps along rows and columns."""
+    propagate: Any = import_module("scipy.ndimage").binary_propagation
+    return _tensor(propagate(seeds.numpy(), mask=nodes.numpy()))
+
+
+def _probabilities(image: Tensor, nodes: Tensor, beta: float) -> Tensor:
+    """That a walk from each node ends at each label, (labels, H, W)."""
+    walk: Any = import_module("skimage.segmentation").random_walker
+    colours = image.movedim(0, -1).numpy()
+    # The direct solver is exact, and as fast as conjugate gradients of a tolerance that suffices.
+    found = walk(
+        colours, nodes.numpy(), beta=beta, mode="bf", return_full_prob=True, channel_axis=-1
+    )
+    return _tensor(found.round(_DECIMALS))
+
+
+def _tensor(array: Any) -> Tensor:
+    return torch.from_numpy(array)  # pyright: ignore[reportUnknownMemberType]

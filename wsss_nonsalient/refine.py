@@ -186,15 +186,7 @@ def random_walk_fill(
         barrier = torch.zeros_like(one, dtype=torch.bool)
         if edge_threshold is not None:
             barrier = beside_edges(colours[None], edge_threshold)[0, 0]
-        labelled = fill(
-            one.numpy(),
-            (one == ignore_index).numpy(),
-            barrier.numpy(),
-            colours.movedim(0, -1).numpy(),
-            min_probability,
-            beta,
-        )
-        result.copy_(torch.from_numpy(labelled))
+        result.copy_(fill(one, one == ignore_index, barrier, colours, min_probability, beta))
     return filled.reshape(labels.shape).to(labels.device, labels.dtype)
 
 
@@ -240,7 +232,8 @@ def _refine_images(cam: Tensor, image: Tensor, image_labels: Tensor, steps: _Ste
     pictures = image.detach().reshape(count, *image.shape[-3:])
     present = image_labels.reshape(count, cam.shape[-3]) != 0
     classes: list[list[int]] = [[] for _ in range(count)]
-    for index, c in to_list(present.nonzero()):
+    pairs: list[tuple[int, int]] = to_list(present.nonzero())
+    for index, c in pairs:
         classes[index].append(c)
     chosen = [unit_interval(one[own], dtype) for one, own in zip(maps, classes, strict=True)]
     if reads_values(cam):
