@@ -52,8 +52,8 @@ def repeated_mean(
 ) -> Tensor:
     """Maps (N, C, H, W), each replaced by the weighted mean of its neighbours again and again."""
     groups: list[Tensor] = []
-    for group in maps.split(_MAPS_AT_ONCE, dim=1):
-        refined = group
+    for first in range(0, maps.shape[1], _MAPS_AT_ONCE):
+        refined = maps[:, first : first + _MAPS_AT_ONCE]
         for _ in range(iterations):
             refined = _mean(refined, weights, dilations)
         groups.append(refined)

@@ -41,8 +41,7 @@ def _fill(
     beta: float,
 ) -> Tensor:
     seeds = ~ignored & ~barrier
-    found: tuple[Tensor, Tensor] = labels[seeds].unique(return_inverse=True)  # pyright: ignore
-    values, numbers = found
+    values, numbers = _unique(labels[seeds])
     nodes = torch.zeros_like(labels, dtype=torch.int64)  # 0 is to be filled, -1 not in the graph
     nodes[seeds] = numbers + 1
     nodes[barrier | ~_reached(seeds, ~barrier)] = -1
@@ -74,6 +73,12 @@ def _probabilities(image: Tensor, nodes: Tensor, beta: float) -> Tensor:
         colours, nodes.numpy(), beta=beta, mode="bf", return_full_prob=True, channel_axis=-1
     )
     return _tensor(found.round(_DECIMALS))
+
+
+def _unique(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The different labels, and of each pixel the number of its label among these."""
+    found: Any = labels.unique(return_inverse=True)  # pyright: ignore[reportUnknownMemberType]
+    return found[0], found[1]
 
 
 def _tensor(array: Any) -> Tensor:
