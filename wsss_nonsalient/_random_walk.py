@@ -75,10 +75,10 @@ def _probabilities(image: Tensor, nodes: Tensor, beta: float) -> Tensor:
     return _tensor(found.round(_DECIMALS))
 
 
-def _unique(labels: Tensor) -> tuple[Tensor, Tensor]:
+def _unique(labels: Any) -> tuple[Tensor, Tensor]:
     """The different labels, and of each pixel the number of its label among these."""
-    found: Any = labels.unique(return_inverse=True)  # pyright: ignore[reportUnknownMemberType]
-    return found[0], found[1]
+    values, numbers = labels.unique(return_inverse=True)
+    return values, numbers
 
 
 def _tensor(array: Any) -> Tensor:
