@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_DECIMALS = 9  # of a probability: what differs by rounding alone is equal
+_DECIMALS = 6  # of a probability: what differs by rounding alone is equal
 
 
 def fill(
@@ -40,16 +40,20 @@ def _fill(
     min_probability: float,
     beta: float,
 ) -> Tensor:
-    seeds = ~ignored & ~barrier
-    values, numbers = _unique(labels[seeds])
-    nodes = torch.zeros_like(labels, dtype=torch.int64)  # 0 is to be filled, -1 not in the graph
-    nodes[seeds] = numbers + 1
-    nodes[barrier | ~_reached(seeds, ~barrier)] = -1
-    unknown = nodes == 0
+    graph = ~barrier
+    unknown = ignored & graph & _joined(graph & ~ignored, graph)
     filled = labels.clone()
-    if len(values) < 2 or not unknown.any():
-        filled[unknown] = values[:1]
+    if not unknown.any():
         return filled
+    seeds = graph & ~ignored & _joined(unknown, graph)
+    values, numbers = _unique(labels[seeds])
+    if len(values) == 1:
+        filled[unknown] = values
+        return filled
+    # Nodes that no walk meets are left out too: scikit-image miscounts those without neighbours.
+    nodes = torch.full_like(labels, -1, dtype=torch.int64)
+    nodes[unknown] = 0
+    nodes[seeds] = numbers + 1
     if image.amin() == image.amax():  # its deviation would be divided by
         image, beta = torch.arange(image.numel(), dtype=image.dtype).view_as(image), 0
     probability, index = _probabilities(image, nodes, beta)[:, unknown].max(dim=0)
@@ -58,10 +62,10 @@ def _fill(
     return filled
 
 
-def _reached(seeds: Tensor, nodes: Tensor) -> Tensor:
-    """Nodes that are seeds or joined with one by steps along rows and columns."""
+def _joined(starts: Tensor, graph: Tensor) -> Tensor:
+    """Starts, and the pixels of the graph that steps along rows and columns lead to from them."""
     propagate: Any = import_module("scipy.ndimage").binary_propagation
-    return _tensor(propagate(seeds.numpy(), mask=nodes.numpy()))
+    return _tensor(propagate(starts.numpy(), mask=graph.numpy()))
 
 
 def _probabilities(image: Tensor, nodes: Tensor, beta: float) -> Tensor:
