@@ -28,7 +28,7 @@ from benchmarks.measure import (  # noqa: E402
     timed,
 )
 
-SUBJECTS = ("unit", "labels", "dilate", "accumulate", "score", "cams", "growth")
+SUBJECTS = ("unit", "labels", "dilate", "accumulate", "score", "cams", "refine", "growth")
 
 
 def cases(subject: str, quick: bool) -> Iterator[Case]:

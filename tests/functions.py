@@ -15,12 +15,20 @@ Arguments = dict[str, Any]
 BATCH, CLASSES, SIZE = (2,), 3, (7, 13)
 
 
+#: In this order, since each changes what is drawn for those after it.
+KINDS = (
+    "maps", "raw", "image", "labels", "bool", "multi-hot", "logits", "weight", "boxes", "flags",
+    "picture",
+)  # fmt: skip
+
+
 class Function(NamedTuple):
     """A function by its arguments' names, and what each tensor among these is.
 
     Kinds: ``maps`` (*, C, H, W) in [0, 1], ``raw`` maps of any values, ``image`` (*, H, W) in
-    [0, 1], ``labels`` (*, H, W), ``bool`` (*, H, W), ``multi-hot`` (*, C), ``logits`` (*, C),
-    ``features`` (N, C, H, W), ``weight`` (C,), ``boxes`` (*, 4), ``flags`` (*,).
+    [0, 1], ``picture`` (*, 3, H, W) in [0, 1], ``labels`` (*, H, W), ``bool`` (*, H, W),
+    ``multi-hot`` (*, C), ``logits`` (*, C), ``features`` (N, C, H, W), ``weight`` (C,), ``boxes``
+    (*, 4), ``flags`` (*,).
     """
 
     call: Callable[..., Tensor]
@@ -42,10 +50,7 @@ class Function(NamedTuple):
         """Tensors of these kinds, the same for all functions."""
         random = torch.Generator().manual_seed(seed)
         drawn: dict[str, Tensor] = {}
-        for kind in (
-            "maps", "raw", "image", "labels", "bool", "multi-hot", "logits", "weight", "boxes",
-            "flags",
-        ):  # fmt: skip
+        for kind in KINDS:
             drawn[kind] = _draw(kind, batch, num_classes, size, random)
         drawn["features"] = drawn["raw"]
         own: Arguments = {name: drawn[kind].clone() for name, kind in self.kinds.items()}
@@ -64,6 +69,8 @@ def _draw(
 
     if kind == "maps":
         return uniform(*batch, num_classes, *size)
+    if kind == "picture":
+        return uniform(*batch, 3, *size)
     if kind == "raw":
         return uniform(*batch, num_classes, *size) * 4 - 1
     if kind == "image":
@@ -174,9 +181,13 @@ LABEL_FUNCTIONS: dict[str, Function] = {
     "ignore_sparse_labels": Function(wn.ignore_sparse_labels, {"labels": "labels"}),
     "dilate": Function(wn.dilate, {"mask": "bool"}, {"kernel_size": 3}),
     "dilate, relative": Function(wn.dilate, {"mask": "bool"}, {"kernel_size": 0.3}),
+    "random_walk_fill": Function(wn.random_walk_fill, {"labels": "labels", "image": "picture"}),
+    "random_walk_fill, edges": Function(
+        wn.random_walk_fill, {"labels": "labels", "image": "picture"}, {"edge_threshold": 0.3}
+    ),
 }
 
-#: Differentiable functions and modules.
+#: Differentiable functions and modules; of pictures there is no gradient.
 DIFFERENTIABLE: dict[str, Function] = {
     "normalize_cam": Function(wn.normalize_cam, {"cam": "raw"}),
     "normalize_cam, minmax": Function(wn.normalize_cam, {"cam": "raw"}, {"mode": "minmax"}),
@@ -188,6 +199,16 @@ DIFFERENTIABLE: dict[str, Function] = {
     ),
     "integral_attention_loss": Function(
         wn.integral_attention_loss, {"logits": "raw", "target": "maps"}, {"reduction": "none"}
+    ),
+    "pixel_adaptive_refinement": Function(
+        wn.pixel_adaptive_refinement,
+        {"cam": "maps", "image": "picture", **_LABELS},
+        {"iterations": 2, "dilations": (1, 3)},
+    ),
+    "pixel_adaptive_refinement, edges": Function(
+        wn.pixel_adaptive_refinement,
+        {"cam": "maps", "image": "picture", **_LABELS},
+        {"iterations": 2, "dilations": (1, 3), "edge_threshold": 0.3},
     ),
     "GlobalReasoningUnit": Function(_unit, {"x": "features"}, only_batches=True),
     "CAMHead": Function(_head, {"features": "features"}, only_batches=True),

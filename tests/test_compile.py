@@ -77,6 +77,20 @@ CASES = {
     "normalize_cam": Case(lambda cam: wn.normalize_cam(cam), _cam),
     "normalize_cam-minmax": Case(lambda cam: wn.normalize_cam(cam, mode="minmax"), _cam),
     "resize_cam": Case(lambda cam: wn.resize_cam(cam, (9, 4)), _cam),
+    "pixel_adaptive_refinement": Case(
+        lambda cam, image, y: wn.pixel_adaptive_refinement(
+            cam, image, y, iterations=2, dilations=[2]
+        ),
+        lambda images: (images.cam, images.cam.flip(0, 1), images.image_labels),
+    ),
+    "pixel_adaptive_refinement-edges-uint8": Case(
+        lambda cam, image, y: wn.pixel_adaptive_refinement(
+            cam, image, y, iterations=2, dilations=[2], edge_threshold=0.2
+        ),
+        lambda images: (
+            (images.cam * 255).byte(), (images.cam * 255).byte().flip(0, 1), images.image_labels,
+        ),
+    ),
     "multilabel_soft_margin_loss": Case(
         lambda logits, y: wn.multilabel_soft_margin_loss(logits, y),
         lambda images: (images.cam.mean(dim=(-2, -1)) - 0.5, images.image_labels.float()),

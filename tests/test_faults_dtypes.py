@@ -31,7 +31,7 @@ def test_the_default_dtype_changes_nothing(name: str, uint8: bool) -> None:
     function = FUNCTIONS[name]
     arguments = function.arguments()
     for key, kind in function.kinds.items():
-        if uint8 and kind in ("maps", "image"):
+        if uint8 and kind in ("maps", "image", "picture"):
             arguments[key] = (arguments[key] * 255).byte()
     expected = function(arguments)
     torch.set_default_dtype(torch.float64)

@@ -10,6 +10,8 @@ from tests.functions import COLLECTORS, DIFFERENTIABLE, FUNCTIONS, LABEL_FUNCTIO
 
 CHECKED = [
     *arguments_of("maps", "image", "raw", "logits", among={**LABEL_FUNCTIONS, **COLLECTORS}),
+    *arguments_of("picture"),
+    ("pixel_adaptive_refinement", "cam"),
     ("normalize_cam", "cam"),
     ("normalize_cam, minmax", "cam"),
     ("resize_cam", "cam"),

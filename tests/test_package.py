@@ -48,12 +48,16 @@ SIGNATURES = {
     "background_threshold=0.95, object_threshold=0.3, ignore_index=255, dtype=torch.uint8",
     "nsrm_mask": "prediction, pseudo_labels, image_labels, *, saliency=None, kernel_size=30, "
     "min_classes=2, keep_ignored=False, restrict_to_image_labels=False, ignore_index=255",
+    "pixel_adaptive_refinement": "cam, image, image_labels, *, iterations=10, "
+    "dilations=(1, 2, 4, 8, 12, 24), edge_threshold=None",
     "pom_refine": "labels, cam, image_labels, *, bg_threshold=0.3, quartile='linear', "
     "rival_threshold=None, ignore_index=255",
     "pom_thresholds": "cam, labels, image_labels, *, bg_threshold=0.3, quartile='linear', "
     "ignore_index=255",
     "pom_weights": "cam, labels, image_labels, *, softness=0.2, bg_threshold=0.3, "
     "quartile='linear', rival_threshold=None, ignore_index=255",
+    "random_walk_fill": "labels, image, *, min_probability=0.5, beta=130.0, edge_threshold=None, "
+    "ignore_index=255",
     "resize_cam": "cam, size",
     "value_checks": "enabled",
 }

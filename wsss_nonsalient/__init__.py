@@ -23,6 +23,7 @@ from .metrics import SegmentationResults, SegmentationScore
 from .nsrm import dilate, nsrm_mask
 from .pom import pom_refine, pom_thresholds
 from .reasoning import GlobalReasoningUnit, GloRe
+from .refine import pixel_adaptive_refinement, random_walk_fill
 from .report import LabelReport, label_report
 from .soft_pom import pom_weights
 
@@ -55,9 +56,11 @@ __all__ = [
     "multilabel_soft_margin_loss",
     "normalize_cam",
     "nsrm_mask",
+    "pixel_adaptive_refinement",
     "pom_refine",
     "pom_thresholds",
     "pom_weights",
+    "random_walk_fill",
     "resize_cam",
     "value_checks",
 ]
