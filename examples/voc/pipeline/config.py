@@ -122,6 +122,7 @@ class LabelConfig:
 
     Args:
         power: Option of `background_from_cam`, which takes the place of saliency if there is none.
+        refine: Let the maps follow the picture's edges before labels are made of them.
     """
 
     fg_threshold: float = 0.3
@@ -132,25 +133,35 @@ class LabelConfig:
     quartile: Literal["linear", "nested-median"] = "linear"
     min_object_ratio: float = 0.01
     power: float = 1.0
+    refine: bool = False
 
 
 @dataclass(frozen=True)
 class MaskConfig:
-    """Options of `nsrm_mask`.
+    """Options of `nsrm_mask`, or of what takes its place.
 
     Args:
+        confident: Take the labels that the first network is sure of, `confident_labels`, in place
+            of NSRM; then only the last three options matter.
         use_saliency: Mask what is neither near an object nor near a pixel whose saliency is not 0.
         kernel_size: Side of the dilation, in pixels or (below 1) relative to the longer side.
         min_classes: Pictures with as many classes are complex.
         keep_ignored: Pixels that POM ignores stay so where the prediction is background.
         restrict_to_image_labels: Predicted classes that the picture has not do not count.
+        background_threshold: Option of `confident_labels`.
+        object_threshold: Option of `confident_labels`.
+        refine: Let the probabilities follow the picture's edges before.
     """
 
+    confident: bool = False
     use_saliency: bool = True
     kernel_size: int | float = 30
     min_classes: int = 2
     keep_ignored: bool = False
     restrict_to_image_labels: bool = False
+    background_threshold: float = 0.95
+    object_threshold: float = 0.3
+    refine: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from wsss_nonsalient import (
     background_from_cam,
     ignore_sparse_labels,
     initial_labels,
+    normalize_cam,
     pom_refine,
     resize_cam,
 )
@@ -16,6 +17,7 @@ from wsss_nonsalient.io import CAMs, read_cams, write_label
 
 from .config import LabelConfig
 from .photos import image_labels, read_image
+from .refine import refined
 from .run_folder import Run, is_complete, stage
 from .saliency import saliency_of
 
@@ -36,13 +38,12 @@ def label(run: Run) -> None:
             paths = {step: folder / f"{photo.key}.png" for step, folder in folders.items()}
             if all(path.is_file() for path in paths.values()):
                 continue
-            saliency = saliency_of(run, photo)
-            size = tuple(read_image(photo.image).shape[1:] if saliency is None else saliency.shape)
+            saliency, image = saliency_of(run, photo), read_image(photo.image)
             present = image_labels([photo], run.data.num_classes)[0]
             cam, oa_cam = (
-                resized(read_cams(run.folder / "maps" / name, photo.key), size).dense(
-                    run.data.num_classes
-                )
+                full_size(
+                    read_cams(run.folder / "maps" / name, photo.key), image, run.config.label
+                ).dense(run.data.num_classes)
                 for name in ("cam", "oa_cam")
             )
             for step, own in label_steps(cam, oa_cam, saliency, present, run.config.label).items():
@@ -72,8 +73,10 @@ def label_steps(
     return {step: ignore_sparse_labels(own, min_object_ratio=ratio) for step, own in steps}
 
 
-def resized(cams: CAMs, size: tuple[int, ...]) -> CAMs:
-    """The maps in another size; zeros for a picture without a class."""
+def full_size(cams: CAMs, image: Tensor, config: LabelConfig) -> CAMs:
+    """The maps in the size of their picture; zeros for a picture without a class."""
+    size = image.shape[1:]
     if not len(cams.classes):
         return CAMs(cams.classes, cams.maps.new_zeros(0, *size))
-    return CAMs(cams.classes, resize_cam(cams.maps, size))
+    maps = normalize_cam(refined(cams.maps, image)) if config.refine else cams.maps
+    return CAMs(cams.classes, resize_cam(maps, size))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,15 @@ from torch.nn import functional
 from torchvision.transforms.v2.functional import resize
 from tqdm import tqdm
 
+from wsss_nonsalient import resize_cam
 from wsss_nonsalient.io import write_label
 
 from .config import AugmentationConfig
-from .crf import refine
+from .crf import refine as refine_by_crf
 from .features import build_samples
 from .networks import MultiScaleInput, Network, build_segmentation_head, load_network
 from .photos import Photo, read_image
+from .refine import refined
 from .run_folder import Run, is_complete, stage
 from .trunks import build_trunk
 from .weights import load_named
@@ -88,8 +90,37 @@ def full_size(scores: Tensor, size: Sequence[int]) -> Tensor:
     return resized[0]
 
 
+def label_logits(
+    run: Run, network: str, photos: Sequence[Photo], paths: Mapping[str, Path], name: str
+) -> Iterator[tuple[Photo, Tensor, Tensor]]:
+    """Pictures, their uint8 RGB images, and the logits (labels, H, W) of a trained network.
+
+    Those of this process whose file, of `paths`, is not there yet.
+    """
+    segmenter = load_segmenter(run.folder / network / "network.safetensors", str(run.fabric.device))
+    trunk, config = run.config.segmentation_trunk, run.config.segmentation
+    samples = build_samples(run, photos, trunk, config.size, AugmentationConfig())
+    part = segmenter.network.head if trunk.frozen else segmenter.network
+    model = with_scales(part, config.input_scales)
+    mine = range(run.fabric.global_rank, len(photos), run.fabric.world_size)
+    for i in tqdm(mine, desc=name, unit="picture", disable=not run.fabric.is_global_zero):
+        if paths[photos[i].key].is_file():
+            continue
+        image = read_image(photos[i].image)
+        with torch.inference_mode(), run.fabric.autocast():
+            pair = samples.pair(i).to(run.fabric.device)
+            logits = full_size(label_scores(model, pair, config.flip), image.shape[-2:])
+        yield photos[i], image, logits
+
+
 def predict(
-    run: Run, network: str, photos: Sequence[Photo], folder: str, *, crf: bool = False
+    run: Run,
+    network: str,
+    photos: Sequence[Photo],
+    folder: str,
+    *,
+    crf: bool = False,
+    refine: bool = False,
 ) -> None:
     """Write the labels that a trained network predicts, `{folder}/ID.png`; those there stay.
 
@@ -99,29 +130,19 @@ def predict(
         photos: The pictures.
         folder: Where, in the run folder.
         crf: Refine the prediction by a conditional random field.
+        refine: Refine the prediction by the colours of the picture alone.
     """
     if is_complete(run, folder):
         return
     with stage(run, folder) as facts:
         facts["photos"] = len(photos)
-        segmenter = load_segmenter(
-            run.folder / network / "network.safetensors", str(run.fabric.device)
-        )
-        trunk, config = run.config.segmentation_trunk, run.config.segmentation
-        samples = build_samples(run, photos, trunk, config.size, AugmentationConfig())
-        part = segmenter.network.head if trunk.frozen else segmenter.network
-        model = with_scales(part, config.input_scales)
-        mine = range(run.fabric.global_rank, len(photos), run.fabric.world_size)
-        for i in tqdm(mine, desc=folder, unit="picture", disable=not run.fabric.is_global_zero):
-            path = run.folder / folder / f"{photos[i].key}.png"
-            if path.is_file():
-                continue
-            image = read_image(photos[i].image)
-            with torch.inference_mode(), run.fabric.autocast():
-                pair = samples.pair(i).to(run.fabric.device)
-                scores = full_size(label_scores(model, pair, config.flip), image.shape[-2:])
+        paths = {photo.key: run.folder / folder / f"{photo.key}.png" for photo in photos}
+        for photo, image, logits in label_logits(run, network, photos, paths, folder):
             if crf:
-                labels = refine(scores.softmax(dim=0).cpu(), image)
+                labels = refine_by_crf(logits.softmax(dim=0).cpu(), image)
+            elif refine:
+                probabilities = refined(logits.softmax(dim=0).cpu(), image)
+                labels = resize_cam(probabilities, image.shape[-2:]).argmax(dim=0)
             else:
-                labels = scores.argmax(dim=0).cpu()
-            write_label(path, labels.to(torch.uint8))
+                labels = logits.argmax(dim=0).cpu()
+            write_label(paths[photo.key], labels.to(torch.uint8))
