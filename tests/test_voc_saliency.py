@@ -115,9 +115,9 @@ def test_saliency_of_another_folder(small_run: Finished, small_data: Path, tmp_p
         ("pipeline.contrast_saliency:wrong", "data.saliency: expected .*no attribute 'wrong'"),
         (
             "tests.test_voc_saliency:too_bright",
-            r"to give \(64, 80\) values in \[0, 1\], got 0.0 to",
+            r"to give \(\d+, \d+\) values in \[0, 1\], got 0.0 to",
         ),
-        ("tests.test_voc_saliency:too_small", r"to give \(64, 80\) values .*, got \(63, 80\)"),
+        ("tests.test_voc_saliency:too_small", r"to give \(\d+, \d+\) values .*, got \(\d+, \d+\)"),
     ],
 )
 def test_refuses(

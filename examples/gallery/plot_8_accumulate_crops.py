@@ -9,6 +9,7 @@ the maximum.
 
 import matplotlib.pyplot as plt
 import torch
+from matplotlib.patches import Rectangle
 from procedural_scene import CLASS_NAMES, make_scene
 
 from wsss_nonsalient import OACAMAccumulator, resize_cam
@@ -73,7 +74,7 @@ for i, (above, below) in enumerate(zip(*axes, strict=True)):
     show_cam(resize_cam(steps[i][None], (height, width))[0], scene.image, axes=below)
     left, top, right, bottom = (boxes[i] * torch.tensor([width, height, width, height])).tolist()
     below.add_patch(
-        plt.Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="white")
+        Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="white")
     )
     below.set_title(f"accumulated, {i + 1}")
 

@@ -34,8 +34,8 @@ axes.set(xlabel="CAM - threshold of a background pixel", ylabel="weight")
 axes.legend(frameon=False)
 
 # %%
-# The same on a picture. Objects weigh 1, ignored pixels 0 (both in black and white as any other);
-# the ring around the objects weighs in between.
+# The same on a picture: white weighs 1, black 0. The initial label ignores the outline of the large
+# object and the middle of the small ones.
 
 figure, axes = plt.subplots(1, 4, figsize=(13, 2.8), layout="constrained")
 show_labels(initial, scene.image, axes=axes[0]).set_title("initial label")
@@ -45,9 +45,9 @@ for panel, width in zip(axes[1:], widths, strict=True):
     panel.set(xticks=[], yticks=[], title=f"softness={width:g}, mean {weights.mean():.2f}")
 
 # %%
-# ``rival_threshold``: here the map of one class covers a part of another one's object, as the map
-# of a sofa covers the cat on it. What is mined only by it is left to the background, or to the
-# other class, which may mine there itself.
+# ``rival_threshold``: here the map of one class covers another one's object, at the lower right,
+# too. Where both are above the threshold, neither mines, and the pixels stay background. That is
+# right for background that two maps claim, and wrong on an object, as here: try it on your maps.
 
 first, second = present.nonzero().flatten().tolist()[:2]
 cam = scene.cam.clone()
