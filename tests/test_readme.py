@@ -69,6 +69,7 @@ def test_the_pages_that_must_run_are_among_them() -> None:
         "glore",
         "cam_dumps",
         "no_saliency",
+        "boundaries",
         "own_data",
         "coco",
         "several_gpus",
