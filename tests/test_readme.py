@@ -73,6 +73,7 @@ def test_the_pages_that_must_run_are_among_them() -> None:
         "accumulate_augmented",
         "round_two",
         "label_report",
+        "boundaries",
         "own_data",
         "coco",
         "several_gpus",
