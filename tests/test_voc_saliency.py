@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def test_no_saliency(small_run: Finished, small_data: Path, tmp_path: Path) -> N
         size = tuple(read_image(photo.image).shape[1:])
         expected = own_initial_label(out, photo.key, None, size)
         assert torch.equal(read_label(out / "labels" / "initial" / f"{photo.key}.png"), expected)
-    scores = run.json.loads((out / "results.json").read_text())["scores"]["initial"]
+    scores = json.loads((out / "results.json").read_text())["scores"]["initial"]
     assert scores["missed_non_salient"] is None
     assert scores["missed"] is not None
 
@@ -88,7 +89,7 @@ def test_saliency_of_a_function(small_run: Finished, small_data: Path, tmp_path:
         expected = own_initial_label(out, photo.key, saliency, tuple(saliency.shape))
         assert torch.equal(read_label(out / "labels" / "initial" / f"{photo.key}.png"), expected)
     again, first = (
-        run.json.loads((folder / "results.json").read_text())["scores"]
+        json.loads((folder / "results.json").read_text())["scores"]
         for folder in (out, small_run[0])
     )
     assert again["initial"] != first["initial"]

@@ -141,7 +141,7 @@ def changed(config: Config, changes: Mapping[str, Any]) -> Config:
     for name, value in changes.items():
         part, option = name.split(".")
         own = replace(getattr(config, part), **{option: value})
-        config = replace(config, **{part: own})  # type: ignore[arg-type]
+        config = replace(config, **{part: own})
     return config
 
 

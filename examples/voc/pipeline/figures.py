@@ -75,8 +75,10 @@ def step_figure(
     for photo in tqdm(photos, desc=f"report {step}", unit="picture"):
         truth = read_label(photo.scoring_mask)
         given = dense(read_cams(out / "maps" / "cam", photo.key), truth, data) if with_cams else {}
+        if photo.saliency.is_file():
+            given["saliency"] = read_saliency(photo.saliency)
         labels = read_label(out / "labels" / step / f"{photo.key}.png")
-        report.update(labels, truth, saliency=read_saliency(photo.saliency), **given)
+        report.update(labels, truth, **given)
     return plot.label_report(report.compute(), names=("background", *data.class_names))
 
 
