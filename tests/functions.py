@@ -18,7 +18,7 @@ BATCH, CLASSES, SIZE = (2,), 3, (7, 13)
 #: In this order, since each changes what is drawn for those after it.
 KINDS = (
     "maps", "raw", "image", "labels", "bool", "multi-hot", "logits", "weight", "boxes", "flags",
-    "picture",
+    "picture", "probabilities",
 )  # fmt: skip
 
 
@@ -28,7 +28,7 @@ class Function(NamedTuple):
     Kinds: ``maps`` (*, C, H, W) in [0, 1], ``raw`` maps of any values, ``image`` (*, H, W) in
     [0, 1], ``picture`` (*, 3, H, W) in [0, 1], ``labels`` (*, H, W), ``bool`` (*, H, W),
     ``multi-hot`` (*, C), ``logits`` (*, C), ``features`` (N, C, H, W), ``weight`` (C,), ``boxes``
-    (*, 4), ``flags`` (*,).
+    (*, 4), ``flags`` (*,), ``probabilities`` (*, C + 1, H, W).
     """
 
     call: Callable[..., Tensor]
@@ -69,6 +69,8 @@ def _draw(
 
     if kind == "maps":
         return uniform(*batch, num_classes, *size)
+    if kind == "probabilities":
+        return uniform(*batch, num_classes + 1, *size)
     if kind == "picture":
         return uniform(*batch, 3, *size)
     if kind == "raw":
@@ -177,6 +179,11 @@ LABEL_FUNCTIONS: dict[str, Function] = {
         wn.nsrm_mask,
         {"prediction": "labels", "pseudo_labels": "labels", **_LABELS, "saliency": "image"},
         {"kernel_size": 3, "keep_ignored": True, "restrict_to_image_labels": True},
+    ),
+    "confident_labels": Function(
+        wn.confident_labels,
+        {"probabilities": "probabilities", **_LABELS, "pseudo_labels": "labels"},
+        {"background_threshold": 0.5, "object_threshold": 0.6},
     ),
     "ignore_sparse_labels": Function(wn.ignore_sparse_labels, {"labels": "labels"}),
     "dilate": Function(wn.dilate, {"mask": "bool"}, {"kernel_size": 3}),

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from tests import reference
@@ -21,6 +23,7 @@ from tests.helpers import (
     assert_refuses_value,
     assert_same,
     make_images,
+    properties,
     to_array,
 )
 from wsss_nonsalient import confident_labels, value_checks
@@ -100,6 +103,33 @@ def test_a_compiled_call_gives_the_same() -> None:
 
     compiled = torch.compile(call, fullgraph=True)(maps, images.image_labels, images.labels)
     assert_same(compiled, call(maps, images.image_labels, images.labels))
+
+
+@properties
+@given(st.integers(0, 10**6), st.floats(0.5, 1), st.floats(0.5, 1), st.floats(0.5, 1))
+def test_higher_thresholds_never_label_more(
+    seed: int, low: float, high: float, other: float
+) -> None:
+    low, high = sorted((low, high))
+    images = make_images(seed)
+    for value, fixed in (("background", "object"), ("object", "background")):
+        more, fewer = (
+            label(images, merged=False, **{f"{value}_threshold": t, f"{fixed}_threshold": other})
+            for t in (low, high)
+        )
+        is_background = value == "background"
+        labelled = [
+            (one == 0) if is_background else (one != 0) & (one != IGNORE) for one in (more, fewer)
+        ]
+        assert not (labelled[1] & ~labelled[0]).any()
+        assert torch.equal(more[labelled[1]], fewer[labelled[1]])
+
+
+def test_a_pseudo_label_only_replaces_background() -> None:
+    images = make_images(0, (10,))
+    alone, merged = label(images, merged=False), label(images)
+    assert torch.equal(alone[alone != 0], merged[alone != 0])
+    assert torch.equal(merged[alone == 0], images.labels[alone == 0])
 
 
 def test_maps_of_absent_classes_are_not_read() -> None:
