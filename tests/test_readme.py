@@ -108,7 +108,7 @@ def test_ten_lines_are_ten_lines_and_the_same_everywhere() -> None:
     (example,) = examples
     body = [line for line in example.splitlines() if line and not re.match("import|from", line)]
     assert len(body) <= 10
-    script = (ROOT / "examples" / "gallery" / "plot_0_ten_lines.py").read_text("utf-8")
+    script = (ROOT / "examples" / "gallery" / "plot_00_ten_lines.py").read_text("utf-8")
     assert "\n".join(body) in without_comments(script)
 
 

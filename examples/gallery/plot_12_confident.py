@@ -27,11 +27,11 @@ present = scene.image_labels
 labels = pom_refine(initial_labels(scene.oa_cam, scene.saliency, present), scene.cam, present)
 
 # %%
-# A prediction: the truth at an eighth of the size, and half of what is not salient is missed.
+# A prediction: the truth at an eighth of the size, and what is not salient is half background.
 
 truth = scene.mask.clamp(max=len(CLASS_NAMES))  # 255 does not occur in these scenes
-logits = functional.one_hot(truth.long(), len(CLASS_NAMES) + 1).permute(2, 0, 1).float() * 4
-logits = logits * (0.4 + 0.6 * scene.saliency)
+logits = functional.one_hot(truth.long(), len(CLASS_NAMES) + 1).permute(2, 0, 1).float() * 6
+logits[1:] *= 0.3 + 0.7 * scene.saliency
 logits[0] += 1
 small = functional.avg_pool2d(logits[None], 8, ceil_mode=True)
 logits = functional.interpolate(small, truth.shape, mode="bilinear")[0]
