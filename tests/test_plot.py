@@ -136,7 +136,7 @@ def drawn(figure: Figure) -> None:
 
 def test_bars_of_a_report_are_its_shares() -> None:
     own = report()
-    figure = plot.label_report(own, names=["background", "cat", "$dog$", "cow"])
+    figure = plot.show_label_report(own, names=["background", "cat", "$dog$", "cow"])
     panels = {axes.get_title().partition(",")[0]: axes for axes in figure.axes}
     regions = [text.get_text() for text in panels["by region"].get_yticklabels()]
     assert regions == ["all pixels", "boundary", "interior", "salient", "non-salient"]
@@ -162,17 +162,17 @@ def test_bars_of_a_report_are_its_shares() -> None:
 
 
 def test_report_without_maps_or_anything() -> None:
-    figure = plot.label_report(report(with_maps=False))
+    figure = plot.show_label_report(report(with_maps=False))
     assert len(figure.axes) == 4
     assert [t.get_text() for t in figure.axes[2].get_yticklabels()] == ["1", "2", "3"]
     own = Figure(layout="constrained")
-    assert plot.label_report(report(), figure=own) is own
+    assert plot.show_label_report(report(), figure=own) is own
     assert len(own.axes) == 5
     nothing = label_report([], [], num_classes=2)
-    drawn(plot.label_report(nothing))
+    drawn(plot.show_label_report(nothing))
     target, cam = torch.full((1, 2, 2), 255), torch.rand(1, 1, 2, 2)
     empty = label_report(target, target, num_classes=2, cams=cam, image_labels=torch.ones(1, 1))
-    drawn(plot.label_report(empty))
+    drawn(plot.show_label_report(empty))
 
 
 def test_pyplot_and_settings_are_left_alone() -> None:
@@ -207,8 +207,8 @@ def test_matplotlib_is_needed_for_drawing_only(monkeypatch: pytest.MonkeyPatch) 
         (lambda: show_steps({}), ValueError, "steps: expected at least one"),
         (lambda: show_steps({"a": LABELS}, columns=0), ValueError, "columns: expected"),
         (lambda: show_steps(WRONG), TypeError, "steps, a: expected a torch.Tensor, got list"),
-        (lambda: plot.label_report(WRONG), TypeError, "report: expected LabelReportResults, got"),
-        (lambda: plot.label_report(report(), names="ab"), ValueError, "names: expected 4.*got 2"),
+        (lambda: plot.show_label_report(WRONG), TypeError, "report: expected LabelReportResults, got"),
+        (lambda: plot.show_label_report(report(), names="ab"), ValueError, "names: expected 4.*got 2"),
         (lambda: show_steps({"a": LABELS}, axes=[]), ValueError, "axes: expected at least 1"),
     ],
 )

@@ -25,7 +25,7 @@ _PARTS = {  # of object pixels, from left to right, and their colours
 _BAR = 0.22  # inches
 
 
-def label_report(
+def show_label_report(
     report: LabelReportResults,
     *,
     names: Sequence[str] | None = None,
@@ -56,7 +56,7 @@ def label_report(
         >>> import torch, wsss_nonsalient
         >>> labels, targets = torch.tensor([[[0, 1, 2]]]), torch.tensor([[[0, 1, 1]]])
         >>> report = wsss_nonsalient.label_report(labels, targets, num_classes=3)
-        >>> figure = label_report(report, names=["background", "cat", "dog"])
+        >>> figure = show_label_report(report, names=["background", "cat", "dog"])
         >>> [axes.get_title() for axes in figure.axes]
         ['by region', 'by size of the object', 'by class', 'background called so']
     """

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from ._checks import Sizes, check_integer, check_number, check_tensor
 from ._figure import new_figure
-from ._report_figure import label_report
+from ._report_figure import show_label_report
 from ._values import in_unit_interval, to_list, unit_interval, verify
 from .io.voc import VOC_PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["label_report", "show_cam", "show_labels", "show_steps"]
+__all__ = ["show_cam", "show_label_report", "show_labels", "show_steps"]
 
 _COLOURS = torch.tensor(list(VOC_PALETTE)).view(256, 3) / 255
 _IGNORED = "#e0e0c0"  # VOC's colour of 255

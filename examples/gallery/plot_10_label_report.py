@@ -33,7 +33,7 @@ print(report)
 # would be taught to overlook.
 
 figure = plt.figure(figsize=(10, 4.8), layout="constrained")
-plot.label_report(report, names=["background", *CLASS_NAMES], figure=figure)
+plot.show_label_report(report, names=["background", *CLASS_NAMES], figure=figure)
 
 # %%
 # Two steps of the method can be compared number by number. All results are named, so they go into

@@ -79,7 +79,7 @@ def step_figure(
             given["saliency"] = read_saliency(photo.saliency)
         labels = read_label(out / "labels" / step / f"{photo.key}.png")
         report.update(labels, truth, **given)
-    return plot.label_report(report.compute(), names=("background", *data.class_names))
+    return plot.show_label_report(report.compute(), names=("background", *data.class_names))
 
 
 def dense(cams: CAMs, truth: Tensor, data: DataSet) -> dict[str, Tensor]:
