@@ -48,7 +48,7 @@ def train_figure(out: Path, photo: Photo, data: DataSet) -> Figure:
     """What becomes of a training picture, from its maps to the label of the second round."""
     image, computed = picture(photo), out / "saliency" / f"{photo.key}.png"
     size = image.shape[:2]
-    saliency = read_saliency(photo.saliency) if photo.saliency.is_file() else None
+    saliency = region_map(photo)
     used = read_saliency(computed) if computed.is_file() else saliency
     panels: dict[str, Pixels | Tensor] = {"picture": image}
     if used is not None:
@@ -75,10 +75,8 @@ def step_figure(
     for photo in tqdm(photos, desc=f"report {step}", unit="picture"):
         truth = read_label(photo.scoring_mask)
         given = dense(read_cams(out / "maps" / "cam", photo.key), truth, data) if with_cams else {}
-        if photo.saliency.is_file():
-            given["saliency"] = read_saliency(photo.saliency)
         labels = read_label(out / "labels" / step / f"{photo.key}.png")
-        report.update(labels, truth, **given)
+        report.update(labels, truth, saliency=region_map(photo), **given)
     return plot.show_label_report(report.compute(), names=("background", *data.class_names))
 
 
@@ -102,8 +100,13 @@ def val_figure(out: Path, photo: Photo, data: DataSet) -> Figure:
     }
     panels |= labels_of(out, photo, steps)
     panels[TRUTH] = read_label(photo.scoring_mask)
-    saliency = read_saliency(photo.saliency) if photo.saliency.is_file() else None
+    saliency = region_map(photo)
     return panel_figure(photo.key, panels, len(panels), data, saliency)
+
+
+def region_map(photo: Photo) -> Tensor | None:
+    """The data set's own saliency map, which tells the non-salient region; None without it."""
+    return read_saliency(photo.saliency) if photo.saliency.is_file() else None
 
 
 def labels_of(out: Path, photo: Photo, steps: Mapping[str, str]) -> dict[str, Tensor]:
