@@ -207,8 +207,16 @@ def test_matplotlib_is_needed_for_drawing_only(monkeypatch: pytest.MonkeyPatch) 
         (lambda: show_steps({}), ValueError, "steps: expected at least one"),
         (lambda: show_steps({"a": LABELS}, columns=0), ValueError, "columns: expected"),
         (lambda: show_steps(WRONG), TypeError, "steps, a: expected a torch.Tensor, got list"),
-        (lambda: plot.show_label_report(WRONG), TypeError, "report: expected LabelReportResults, got"),
-        (lambda: plot.show_label_report(report(), names="ab"), ValueError, "names: expected 4.*got 2"),
+        (
+            lambda: plot.show_label_report(WRONG),
+            TypeError,
+            "report: expected LabelReportResults, got",
+        ),
+        (
+            lambda: plot.show_label_report(report(), names="ab"),
+            ValueError,
+            "names: expected 4.*got 2",
+        ),
         (lambda: show_steps({"a": LABELS}, axes=[]), ValueError, "axes: expected at least 1"),
     ],
 )

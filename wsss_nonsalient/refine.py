@@ -129,7 +129,8 @@ def random_walk_fill(
     a walk goes on with probabilities proportional to the weights until it meets a pixel that has a
     label; the probability that this is label l solves a linear system in the graph's Laplacian. The
     most probable label is taken if its probability, to six decimals, is at least
-    ``min_probability`` (ties: the lowest). All other pixels keep their label, also those from which no walk meets any.
+    ``min_probability`` (ties: the lowest). All other pixels keep their label, also those from which
+    no walk meets any.
 
     With ``edge_threshold``, the pixel above or to the left of an edge is no part of the graph, so
     that no walk crosses it; such a pixel stays what it is. The edges are those of

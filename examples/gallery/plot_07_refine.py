@@ -31,8 +31,8 @@ for row, c in zip(axes, (salient, faint), strict=True):
 
 # %%
 # Labels from maps alone: what is high is an object, what is low is background, and the rest is
-# ignored until random walks fill it. With a high ``min_probability`` they fill only what is close to
-# one label, with ``edge_threshold`` they do not cross the outline of the large object.
+# ignored until random walks fill it. With a high ``min_probability`` they fill only what is close
+# to one label, with ``edge_threshold`` they do not cross the outline of the large object.
 
 strongest, winner = (scene.oa_cam * present[:, None, None]).max(dim=0)
 sure = torch.where(strongest > 0.6, winner + 1, 255)
