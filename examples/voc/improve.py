@@ -107,6 +107,7 @@ ROWS = (
         {"data.saliency": "pipeline.contrast_saliency:contrast_saliency"},
     ),
     Row("true masks", "true_masks", true_masks=True),
+    Row("true masks, refined predictions", "true_masks", refine=True, true_masks=True),
 )
 
 
