@@ -136,7 +136,7 @@ def random_walk_fill(
     known = [i for i, p in enumerate(pixels) if labels[p] != ignore_index]
     values = sorted({int(labels[pixels[i]]) for i in known})
     reached = set(known)
-    while grown := {j for i in reached for j in np.flatnonzero(laplacian[i])} - reached:
+    while grown := {int(j) for i in reached for j in np.flatnonzero(laplacian[i])} - reached:
         reached |= grown
     unknown = sorted(reached - set(known))
     out = labels.copy()

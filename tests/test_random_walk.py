@@ -24,7 +24,7 @@ from tests.helpers import (
 )
 from wsss_nonsalient import random_walk_fill
 
-Arguments = dict[str, Tensor]
+Arguments = dict[str, Any]
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"min_probability": 0.0},

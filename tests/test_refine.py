@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from wsss_nonsalient import pixel_adaptive_refinement, resize_cam, value_checks
 from wsss_nonsalient._edges import laplacian_of_gaussian
 from wsss_nonsalient._neighbours import affinities
 
-Arguments = dict[str, Tensor]
+Arguments = dict[str, Any]
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"iterations": 0},
@@ -212,7 +213,10 @@ def test_properties(seed: int, edge_threshold: float | None) -> None:
     torch.testing.assert_close(refined(cam=torch.full_like(cam, 0.7)), ones)
     torch.testing.assert_close(refined(cam=0.25 * cam + 0.5), 0.25 * result + 0.5 * present)
     # Flips and turns commute; the scale and sign of colours do not matter without edges.
-    for turn in (lambda t: t.flip(-1), lambda t: t.flip(-2), lambda t: t.mT):
+    turns: list[Callable[[Tensor], Tensor]] = [
+        lambda t: t.flip(-1), lambda t: t.flip(-2), lambda t: t.mT,
+    ]  # fmt: skip
+    for turn in turns:
         turned = refined(cam=turn(cam), image=turn(arguments["image"]))
         torch.testing.assert_close(turned, turn(result))
     if edge_threshold is None:
