@@ -82,6 +82,13 @@ ROWS = (
         {**SURE, "mask.background_threshold": 0.99},
         "paper",
     ),
+    Row(
+        "confident labels, refined, background from 0.99, refined predictions",
+        "confident_99",
+        {**SURE, "mask.background_threshold": 0.99},
+        "paper",
+        refine=True,
+    ),
     REFINED,
     Row(
         "refined maps, confident labels, refined",
@@ -90,7 +97,7 @@ ROWS = (
         "refined_maps",
     ),
     Row(
-        "the same, refined predictions",
+        "refined maps, confident labels, refined, and refined predictions",
         "combined",
         {**REFINED.changes, **SURE},
         "refined_maps",
