@@ -111,7 +111,10 @@ ROWS = (
     Row(
         "contrast as saliency",
         "contrast",
-        {"data.saliency": "pipeline.contrast_saliency:contrast_saliency"},
+        {
+            "data.saliency": "pipeline.contrast_saliency:contrast_saliency",
+            "mask.use_saliency": False,  # it is nowhere 0
+        },
     ),
     Row("true masks", "true_masks", true_masks=True),
     Row("true masks, refined predictions", "true_masks", refine=True, true_masks=True),
