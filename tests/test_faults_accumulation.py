@@ -178,8 +178,11 @@ def test_files_that_others_still_write_stay(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / ".0123456789abcdea.tmp").mkdir()
     (tmp_path / ".0123456789abcdeb.tmp").symlink_to(tmp_path / "nowhere")
+    existing = [path.name for path in tmp_path.iterdir()]
     _atomic_write._remove_abandoned.cache_clear()
     with _atomic_write.atomic_write(tmp_path / "slow") as slow:
+        (own,) = [path for path in tmp_path.iterdir() if path.name not in existing]
+        assert _atomic_write._TEMPORARY.fullmatch(own.name)  # or it would stay after a kill
         slow.write(b"half")
         _atomic_write._remove_abandoned.cache_clear()
         with _atomic_write.atomic_write(tmp_path / "fast") as fast:
