@@ -115,6 +115,7 @@ def test_replace_wraps_around_exactly(dtype: torch.dtype) -> None:
 def test_levels_compare_as_their_values(threshold: float) -> None:
     image = torch.arange(256, dtype=torch.uint8)
     values = image.to(torch.float32) / 255
+    assert _masks.levels() == values.tolist()
     assert_same(_masks.above(image, threshold).bool(), values > threshold)
     assert_same(_masks.at_least(image, threshold).bool(), values >= threshold)
     assert_same(_masks.above(values, threshold).bool(), values > threshold)

@@ -240,6 +240,8 @@ def test_batch_norm_is_that_of_the_module(momentum: float | None, tracked: bool)
     as_module = copy.deepcopy(folded)
     runs: list[object] = []
     as_module.blocker.register_forward_hook(lambda *_: runs.append(1))
+    assert folded._folds() == (momentum is not None)
+    assert not as_module._folds()
     for training in (True, True, False, True):
         x = torch.randn(2, 6, 5, 4, dtype=torch.float64) + 3
         results = [unit.train(training)(x) for unit in (folded, as_module)]
