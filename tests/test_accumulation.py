@@ -152,6 +152,15 @@ def test_a_probability_of_min_probability_is_enough() -> None:
     assert not accumulator.missing(["a"], ones).any()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_probabilities_of_half_precision_are_not_rounded(dtype: torch.dtype) -> None:
+    accumulator, ones = OACAMAccumulator(1, min_probability=0.5), torch.ones(1, 1)
+    logits = torch.full((1, 1), -1e-4, dtype=dtype)
+    assert logits.sigmoid().item() == 0.5  # rounded
+    accumulator.update(["a"], torch.ones(1, 1, 2, 2), ones, logits)
+    assert accumulator.missing(["a"], ones).all()
+
+
 def test_forced_maps_are_not_forced_again() -> None:
     labels, logits = torch.tensor([[1]]), torch.tensor([[-9.0]])
     accumulator = OACAMAccumulator(1)
