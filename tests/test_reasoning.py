@@ -126,6 +126,15 @@ def test_state_without_bias(unit: GlobalReasoningUnit) -> None:
     torch.testing.assert_close(unit(x), expected)
 
 
+def test_projection_without_bias(unit: GlobalReasoningUnit) -> None:
+    x = torch.randn(2, unit.in_channels, 5, 4)
+    without = copy.deepcopy(unit)
+    assert unit.conv_proj.bias is not None
+    nn.init.zeros_(unit.conv_proj.bias)
+    without.conv_proj.register_parameter("bias", None)
+    torch.testing.assert_close(without(x), unit(x))
+
+
 def test_batch_of_one_trains_on_a_map(unit: GlobalReasoningUnit) -> None:
     assert unit(torch.randn(1, 6, 2, 1)).isfinite().all()
 
