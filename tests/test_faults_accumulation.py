@@ -204,3 +204,26 @@ def test_an_abandoned_file_is_removed_once_a_folder(tmp_path: Path) -> None:
     abandoned.write_bytes(b"half")  # the folder is not listed for every file
     accumulated(batches(1)).save(tmp_path / "maps")
     assert abandoned.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="open files cannot be removed")
+def test_a_file_that_another_took_for_abandoned_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+    lock = _atomic_write._lock
+
+    def too_late(descriptor: int) -> None:
+        if not taken:
+            (own,) = tmp_path.iterdir()
+            own.unlink()
+            taken.append(descriptor)
+        lock(descriptor)
+
+    monkeypatch.setattr(_atomic_write, "_lock", too_late)
+    with _atomic_write.atomic_write(tmp_path / "maps") as file:
+        file.write(b"whole")
+    assert [own.name for own in tmp_path.iterdir()] == ["maps"]
+    assert (tmp_path / "maps").read_bytes() == b"whole"
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(taken[0])
