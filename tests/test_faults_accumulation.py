@@ -178,6 +178,7 @@ def test_files_that_others_still_write_stay(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / ".0123456789abcdea.tmp").mkdir()
     (tmp_path / ".0123456789abcdeb.tmp").symlink_to(tmp_path / "nowhere")
+    (tmp_path / ".0123456789abcdec.tmp").symlink_to(tmp_path / strangers[0])
     existing = [path.name for path in tmp_path.iterdir()]
     _atomic_write._remove_abandoned.cache_clear()
     with _atomic_write.atomic_write(tmp_path / "slow") as slow:
@@ -191,7 +192,7 @@ def test_files_that_others_still_write_stay(tmp_path: Path) -> None:
     assert (tmp_path / "slow").read_bytes() == b"half and half"
     assert (tmp_path / "fast").read_bytes() == b"whole"
     assert sorted(own.name for own in tmp_path.iterdir()) == sorted(
-        [*strangers, ".0123456789abcdea.tmp", ".0123456789abcdeb.tmp", "slow", "fast"]
+        [*strangers, *(f".0123456789abcde{letter}.tmp" for letter in "abc"), "slow", "fast"]
     )
 
 
