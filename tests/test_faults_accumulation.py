@@ -228,3 +228,16 @@ def test_a_file_that_another_took_for_abandoned_is_made_anew(
     assert (tmp_path / "maps").read_bytes() == b"whole"
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(taken[0])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs locks")
+def test_a_file_system_without_locks_keeps_what_may_be_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*_: object) -> None:
+        raise OSError("no locks available")
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    (tmp_path / ".0123456789abcdef.tmp").touch()
+    accumulated(batches(1)).save(tmp_path / "maps")
+    assert sorted(own.name for own in tmp_path.iterdir()) == [".0123456789abcdef.tmp", "maps"]
