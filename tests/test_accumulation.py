@@ -146,6 +146,21 @@ def test_classes_that_are_absent_or_improbable_have_no_map() -> None:
     assert accumulator.compute(["a"]).amax(dim=(2, 3)).tolist() == [[1, 1, 0]]
 
 
+def test_a_probability_of_min_probability_is_enough() -> None:
+    accumulator, ones = OACAMAccumulator(1, min_probability=0.5), torch.ones(1, 1)
+    accumulator.update(["a"], torch.ones(1, 1, 2, 2), ones, torch.zeros(1, 1))
+    assert not accumulator.missing(["a"], ones).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_probabilities_of_half_precision_are_not_rounded(dtype: torch.dtype) -> None:
+    accumulator, ones = OACAMAccumulator(1, min_probability=0.5), torch.ones(1, 1)
+    logits = torch.full((1, 1), -1e-4, dtype=dtype)
+    assert logits.sigmoid().item() == 0.5  # rounded
+    accumulator.update(["a"], torch.ones(1, 1, 2, 2), ones, logits)
+    assert accumulator.missing(["a"], ones).all()
+
+
 def test_forced_maps_are_not_forced_again() -> None:
     labels, logits = torch.tensor([[1]]), torch.tensor([[-9.0]])
     accumulator = OACAMAccumulator(1)
@@ -294,6 +309,14 @@ def test_wrong_states_are_refused(name: str, value: object, message: str) -> Non
         with pytest.raises(ValueError, match="two maps of one class|classes are not all in 0..4"):
             accumulator.load_state_dict({**before, **wrong})
     assert torch.equal(accumulator.state_dict()["maps"], before["maps"])
+
+
+@pytest.mark.parametrize("own", [None, (3, 4)])
+@pytest.mark.parametrize("loaded", [None, (3, 4)])
+def test_a_state_without_maps_has_a_size_all_the_same(own: Any, loaded: Any) -> None:
+    accumulator = OACAMAccumulator(5, map_size=own)
+    accumulator.load_state_dict(OACAMAccumulator(5, map_size=loaded).state_dict())
+    assert accumulator.map_size == (own or loaded)
 
 
 def test_failed_updates_change_nothing() -> None:

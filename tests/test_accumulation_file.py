@@ -144,8 +144,10 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
 
 
 def test_saving_to_nowhere_fails_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        accumulated(batches(1)).save(tmp_path / "no folder" / "maps.npz")
+    path = tmp_path / "no folder" / "maps.npz"
+    with pytest.raises(FileNotFoundError) as caught:
+        accumulated(batches(1)).save(path)
+    assert caught.value.filename == str(path)  # not that of the temporary file
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError):  # noqa: PT011  (which one depends on the system)
         accumulated(batches(1)).save(tmp_path / "folder")

@@ -178,8 +178,12 @@ def test_files_that_others_still_write_stay(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / ".0123456789abcdea.tmp").mkdir()
     (tmp_path / ".0123456789abcdeb.tmp").symlink_to(tmp_path / "nowhere")
+    (tmp_path / ".0123456789abcdec.tmp").symlink_to(tmp_path / strangers[0])
+    existing = [path.name for path in tmp_path.iterdir()]
     _atomic_write._remove_abandoned.cache_clear()
     with _atomic_write.atomic_write(tmp_path / "slow") as slow:
+        (own,) = [path for path in tmp_path.iterdir() if path.name not in existing]
+        assert _atomic_write._TEMPORARY.fullmatch(own.name)  # or it would stay after a kill
         slow.write(b"half")
         _atomic_write._remove_abandoned.cache_clear()
         with _atomic_write.atomic_write(tmp_path / "fast") as fast:
@@ -188,7 +192,7 @@ def test_files_that_others_still_write_stay(tmp_path: Path) -> None:
     assert (tmp_path / "slow").read_bytes() == b"half and half"
     assert (tmp_path / "fast").read_bytes() == b"whole"
     assert sorted(own.name for own in tmp_path.iterdir()) == sorted(
-        [*strangers, ".0123456789abcdea.tmp", ".0123456789abcdeb.tmp", "slow", "fast"]
+        [*strangers, *(f".0123456789abcde{letter}.tmp" for letter in "abc"), "slow", "fast"]
     )
 
 
@@ -201,3 +205,39 @@ def test_an_abandoned_file_is_removed_once_a_folder(tmp_path: Path) -> None:
     abandoned.write_bytes(b"half")  # the folder is not listed for every file
     accumulated(batches(1)).save(tmp_path / "maps")
     assert abandoned.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="open files cannot be removed")
+def test_a_file_that_another_took_for_abandoned_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+    lock = _atomic_write._lock
+
+    def too_late(descriptor: int) -> None:
+        if not taken:
+            (own,) = tmp_path.iterdir()
+            own.unlink()
+            taken.append(descriptor)
+        lock(descriptor)
+
+    monkeypatch.setattr(_atomic_write, "_lock", too_late)
+    with _atomic_write.atomic_write(tmp_path / "maps") as file:
+        file.write(b"whole")
+    assert [own.name for own in tmp_path.iterdir()] == ["maps"]
+    assert (tmp_path / "maps").read_bytes() == b"whole"
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(taken[0])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs locks")
+def test_a_file_system_without_locks_keeps_what_may_be_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*_: object) -> None:
+        raise OSError("no locks available")
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    (tmp_path / ".0123456789abcdef.tmp").touch()
+    accumulated(batches(1)).save(tmp_path / "maps")
+    assert sorted(own.name for own in tmp_path.iterdir()) == [".0123456789abcdef.tmp", "maps"]

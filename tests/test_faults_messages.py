@@ -27,6 +27,10 @@ def update(**changes: Any) -> None:
     wn.OACAMAccumulator(2).update(**{**arguments, **changes})
 
 
+def count(**changes: Any) -> None:
+    wn.SegmentationScore(3).update(**{"prediction": INTEGERS, "target": INTEGERS, **changes})
+
+
 def second_size(number: int) -> None:
     accumulator = wn.OACAMAccumulator(2, dtype=torch.float32)
     accumulator.update(["a"], MAPS, MULTI_HOT + 1, MULTI_HOT)
@@ -147,6 +151,46 @@ MESSAGES: list[tuple[Callable[[], Any], str]] = [
      "image_labels: expected values, got a tensor on the device meta, without any"),
     (lambda: update(cams=MAPS.to("meta")),
      "cams: expected values, got a tensor on the device meta, without any"),
+    (lambda: update(cams=PIXELS), "cams: expected shape (N, C, H, W), got (1, 3, 4)"),
+    (lambda: update(cams=MAPS.int()), "cams: expected a floating-point tensor, got torch.int32"),
+    (lambda: update(image_labels=MAPS), "image_labels: expected shape (N, C), got (1, 2, 3, 4)"),
+    (lambda: update(image_labels=torch.zeros(1, 3)),
+     "image_labels: expected C = 2, as cams, got C = 3 (shape (1, 3)); maps and image-level labels "
+     "have foreground classes only, no background channel"),
+    (lambda: update(image_labels=MULTI_HOT.to("meta")),
+     "image_labels: expected values, got a tensor on the device meta, without any"),
+    (lambda: update(image_labels=MULTI_HOT - 1),
+     "image_labels: expected multi-hot labels, exactly 0 or 1, got -1.0"),
+    (lambda: update(logits=MULTI_HOT[0]), "logits: expected shape (N, C), got (2,)"),
+    (lambda: update(logits=MULTI_HOT.int()),
+     "logits: expected a floating-point tensor, got torch.int32"),
+    (lambda: update(logits=MULTI_HOT.to("meta")),
+     "logits: expected values, got a tensor on the device meta, without any"),
+    (lambda: update(image_labels=MULTI_HOT + 1, logits=MULTI_HOT * torch.nan),
+     "logits: expected finite values, got 2 that are NaN or infinite"),
+    (lambda: update(image_labels=MULTI_HOT + 1, cams=MAPS + torch.inf),
+     "cams: expected finite values, got NaN or infinity in 'a'"),
+    (lambda: update(force_missing=1), "force_missing: expected a bool, got int 1"),
+    (lambda: update(keys="a"), "keys: expected a sequence of strings, got str 'a'"),
+    (lambda: update(cams=torch.zeros(1, 3, 3, 4), image_labels=torch.zeros(1, 3),
+                    logits=torch.zeros(1, 3)),
+     "image_labels: expected C = 2, as num_classes, got 3"),
+    (lambda: count(prediction=PIXELS), "prediction: expected an integer tensor, got torch.float32"),
+    (lambda: count(prediction=INTEGERS[0, 0]), "prediction: expected shape (*, H, W), got (4,)"),
+    (lambda: count(prediction=INTEGERS.to("meta")),
+     "prediction: expected values, got a tensor on the device meta, without any"),
+    (lambda: count(prediction=INTEGERS + 3),
+     "prediction: expected labels 0 to 2 or 255 (ignored), got 3"),
+    (lambda: count(target=PIXELS), "target: expected an integer tensor, got torch.float32"),
+    (lambda: count(target=INTEGERS[0]),
+     "target: expected batch axes (1,), as prediction, got () (shape (3, 4), read as (*, H, W))"),
+    (lambda: count(target=INTEGERS.to("meta")),
+     "target: expected values, got a tensor on the device meta, without any"),
+    (lambda: count(target=INTEGERS + 9), "target: expected labels 0 to 2 or 255 (ignored), got 9"),
+    (lambda: count(region=INTEGERS), "region: expected a bool tensor, got torch.uint8"),
+    (lambda: count(region=INTEGERS[..., :1].bool()),
+     "region: expected W = 4, as prediction, got W = 1 (shape (1, 3, 1)); resize one of them first "
+     "(resize_cam for maps)"),
     (lambda: update(keys=["a", "b"]), "keys: expected 1, one an image, got 2"),
     (lambda: second_size(1),
      "cams: expected maps of (3, 4), as those stored before, got (5, 5) for 'k0'; give map_size to "
@@ -157,6 +201,8 @@ MESSAGES: list[tuple[Callable[[], Any], str]] = [
     (lambda: second_size(5),
      "cams: expected maps of (3, 4), as those stored before, got (5, 5) for 'k0', 'k1', 'k2' and 2 "
      "more; give map_size to resize all maps to one grid"),
+    (lambda: wn.value_checks(1).__enter__(),  # type: ignore[arg-type]
+     "enabled: expected a bool, got int 1"),
     (lambda: unknown_keys(4), "keys: no update has seen 'k0', 'k1', 'k2' and 1 more"),
 ]  # fmt: skip
 

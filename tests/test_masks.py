@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import wsss_nonsalient as wn
+from tests.functions import LABEL_FUNCTIONS, Arguments, Function, arguments_of
 from tests.helpers import IMAGE_DTYPES, KINDS, Kind, assert_same, make_images
 from wsss_nonsalient import _masks, initial, pom
 from wsss_nonsalient._pom_thresholds import map_threshold
@@ -58,6 +59,29 @@ def test_both_ways_agree(
         assert_same(fast, expected)
 
 
+WRONG = {"maps": 1.5, "image": -0.5, "labels": -3, "multi-hot": 2}
+
+
+@pytest.mark.parametrize(("name", "argument"), arguments_of(*WRONG, among=LABEL_FUNCTIONS))
+def test_both_ways_refuse_the_same(
+    name: str, argument: str, plain_ways: pytest.MonkeyPatch
+) -> None:
+    function = LABEL_FUNCTIONS[name]
+    arguments = function.arguments()
+    if function.kinds[argument] == "labels":
+        arguments = {k: v if v.is_floating_point() else v.long() for k, v in arguments.items()}
+    arguments[argument].view(-1)[0] = WRONG[function.kinds[argument]]
+
+    def error(function: Function, arguments: Arguments) -> str:
+        with pytest.raises(ValueError, match=f"^{argument}: expected") as caught:
+            function(arguments)
+        return str(caught.value)
+
+    plain = error(function, arguments)
+    plain_ways.undo()
+    assert error(function, arguments) == plain
+
+
 @pytest.mark.parametrize("spread", [1.0, 1e-3, 1e-9, 0.0])
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (1, 8), (5, 13), (40, 50)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.uint8], ids=str)
@@ -91,6 +115,18 @@ def test_replace_wraps_around_exactly(dtype: torch.dtype) -> None:
 def test_levels_compare_as_their_values(threshold: float) -> None:
     image = torch.arange(256, dtype=torch.uint8)
     values = image.to(torch.float32) / 255
+    assert _masks.levels() == values.tolist()
     assert_same(_masks.above(image, threshold).bool(), values > threshold)
     assert_same(_masks.at_least(image, threshold).bool(), values >= threshold)
     assert_same(_masks.above(values, threshold).bool(), values > threshold)
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "narrow"),
+    [(0, 2**15 - 1, True), (-(2**15), 0, True), (0, 2**15, False), (-(2**15) - 1, 0, False)],
+)
+def test_wide_labels_are_narrowed_where_they_fit(lowest: int, highest: int, narrow: bool) -> None:
+    labels = torch.tensor([[lowest, 5, highest]])
+    found = _masks.narrowed(labels)
+    assert found.dtype == (torch.int16 if narrow else torch.int64)
+    assert torch.equal(found.long(), labels)

@@ -148,6 +148,15 @@ def test_tokens_are_a_map_without_its_second_axis(training: bool) -> None:
     torch.testing.assert_close(on_tokens(tokens[..., order]), on_tokens(tokens)[..., order])
 
 
+def test_projection_without_bias(unit: GlobalReasoningUnit) -> None:
+    x = torch.randn(2, unit.in_channels, 5, 4)
+    without = copy.deepcopy(unit)
+    assert unit.conv_proj.bias is not None
+    nn.init.zeros_(unit.conv_proj.bias)
+    without.conv_proj.register_parameter("bias", None)
+    torch.testing.assert_close(without(x), unit(x))
+
+
 def test_batch_of_one_trains_on_a_map(unit: GlobalReasoningUnit) -> None:
     assert unit(torch.randn(1, 6, 2, 1)).isfinite().all()
 
@@ -260,10 +269,14 @@ def test_batch_norm_is_that_of_the_module(momentum: float | None, tracked: bool)
         6, eps=1e-4, momentum=momentum, track_running_stats=tracked
     ).double()
     as_module = copy.deepcopy(folded)
-    as_module.blocker.register_forward_hook(lambda *_: None)
+    runs: list[object] = []
+    as_module.blocker.register_forward_hook(lambda *_: runs.append(1))
+    assert folded._folds() == (momentum is not None)
+    assert not as_module._folds()
     for training in (True, True, False, True):
         x = torch.randn(2, 6, 5, 4, dtype=torch.float64) + 3
         results = [unit.train(training)(x) for unit in (folded, as_module)]
         torch.testing.assert_close(results[0], results[1])
+    assert len(runs) == 4
     states = [unit.blocker.state_dict() for unit in (folded, as_module)]
     torch.testing.assert_close(states[0], states[1])
