@@ -125,6 +125,14 @@ def test_higher_thresholds_never_label_more(
         assert torch.equal(more[labelled[1]], fewer[labelled[1]])
 
 
+def test_the_dtype_is_that_of_the_pseudo_label() -> None:
+    images = make_images(0)
+    wide = images._replace(labels=images.labels.int())
+    assert label(images, merged=False).dtype == torch.uint8
+    assert_same(label(wide), label(images).int())
+    assert_same(label(wide, dtype=torch.uint8), label(images))
+
+
 def test_a_pseudo_label_only_replaces_background() -> None:
     images = make_images(0, (10,))
     alone, merged = label(images, merged=False), label(images)

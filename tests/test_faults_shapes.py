@@ -12,7 +12,7 @@ import wsss_nonsalient as wn
 from tests.functions import FUNCTIONS, LABEL_FUNCTIONS, SIZE, SUMS, arguments_of
 from tests.helpers import assert_same
 
-SPATIAL = ("maps", "raw", "image", "picture", "labels", "bool")
+SPATIAL = ("maps", "raw", "image", "picture", "labels", "bool", "probabilities")
 SEVERAL = [
     (name, argument)
     for name, argument in arguments_of(*SPATIAL)

@@ -45,7 +45,7 @@ SIGNATURES = {
     "multilabel_soft_margin_loss": "logits, target, *, weight=None, reduction='mean'",
     "normalize_cam": "cam, *, mode='max'",
     "confident_labels": "probabilities, image_labels, *, pseudo_labels=None, "
-    "background_threshold=0.95, object_threshold=0.3, ignore_index=255, dtype=torch.uint8",
+    "background_threshold=0.95, object_threshold=0.3, ignore_index=255, dtype=None",
     "nsrm_mask": "prediction, pseudo_labels, image_labels, *, saliency=None, kernel_size=30, "
     "min_classes=2, keep_ignored=False, restrict_to_image_labels=False, ignore_index=255",
     "pixel_adaptive_refinement": "cam, image, image_labels, *, iterations=10, "

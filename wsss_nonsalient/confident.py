@@ -28,7 +28,7 @@ def confident_labels(
     background_threshold: float = 0.95,
     object_threshold: float = 0.3,
     ignore_index: int = 255,
-    dtype: torch.dtype = torch.uint8,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     r"""Training label of the second round from the probabilities that a network predicts.
 
@@ -58,7 +58,7 @@ def confident_labels(
         object_threshold: :math:`T_{object}`, in [0, 1]. Both add up to 1 at least, so that no pixel
             is both.
         ignore_index: Label of ignored pixels.
-        dtype: Integer dtype of the result.
+        dtype: Integer dtype of the result; None: that of ``pseudo_labels``, or uint8.
 
     Returns:
         (\*, H, W) label map: 0 background, c + 1 class c, ``ignore_index`` ignored.
@@ -91,10 +91,13 @@ def confident_labels(
             "object_threshold: expected at least 1 - background_threshold, so that no pixel is "
             f"both, got {object_threshold} and {background_threshold}"
         )
-    dtypes = {"dtype": dtype}
+    dtypes: dict[str, torch.dtype] = {}
     if pseudo_labels is not None:
         check_tensor("pseudo_labels", pseudo_labels, "* H W", "label", sizes)
         dtypes["pseudo_labels"] = pseudo_labels.dtype
+    if dtype is None:
+        dtype = torch.uint8 if pseudo_labels is None else pseudo_labels.dtype
+    dtypes["dtype"] = dtype
     check_ignore_index(ignore_index, dtypes, sizes["C"])
 
     background, strongest, objects = _evidence(probabilities, image_labels)
