@@ -38,7 +38,7 @@ class RegionResults(NamedTuple):
 class SizeResults(NamedTuple):
     """Shares of the pixels of objects of B bins of size; float64 in [0, 1], NaN in empty bins."""
 
-    edges: Tensor  #: (B + 1,) float64: bin i has the objects of edges[i] <= size < edges[i + 1]
+    edges: Tensor  #: (B + 1,) float64; bin i has the objects of edges[i] <= size < edges[i + 1]
     objects: Tensor  #: (B,) int64, connected components of the classes of the truth
     pixels: Tensor  #: (B,) int64, what they consist of
     missed: Tensor  #: (B,) labelled background
@@ -50,7 +50,7 @@ class SizeResults(NamedTuple):
 class CalibrationResults(NamedTuple):
     """Reliability curve of CAM values in K bins over [0, 1]; NaN in empty bins."""
 
-    edges: Tensor  #: (K + 1,) float64: bin i has edges[i] < value <= edges[i + 1], the first also 0
+    edges: Tensor  #: (K + 1,) float64; bin i has edges[i] < value <= edges[i + 1], the first also 0
     pixels: Tensor  #: (K,) int64, values of present classes that are in the bin
     mean_value: Tensor  #: (K,) float64, their mean
     true_share: Tensor  #: (K,) float64, how many of them are at pixels that truly are the class
