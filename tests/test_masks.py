@@ -130,3 +130,14 @@ def test_wide_labels_are_narrowed_where_they_fit(lowest: int, highest: int, narr
     found = _masks.narrowed(labels)
     assert found.dtype == (torch.int16 if narrow else torch.int64)
     assert torch.equal(found.long(), labels)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3)])
+def test_one_value_is_its_own_quartile_both_ways(
+    size: tuple[int, int], plain_ways: pytest.MonkeyPatch
+) -> None:
+    cam, labels = torch.zeros(1, *size), torch.zeros(size, dtype=torch.uint8)
+    cam[0, 0, 0] = 0.75
+    plain = wn.pom_thresholds(cam, labels, torch.ones(1))
+    plain_ways.undo()
+    assert plain.item() == wn.pom_thresholds(cam, labels, torch.ones(1)).item() == 0.75
