@@ -100,6 +100,14 @@ def test_medians_of_near_values(dtype: torch.dtype, size: tuple[int, int], sprea
         assert kind(found) == np.median(members)
 
 
+@pytest.mark.parametrize("count", [1, 2, 5, 6])
+def test_medians_of_values_that_all_are_in_the_lowest_bin(count: int) -> None:
+    one_map = torch.tensor([[5.0, 1.0, 7.0, 3.0, 2.0, 6.0, 4.0]]) / 1000
+    mask = (torch.arange(7) < count).to(torch.uint8)[None]
+    found = map_threshold(one_map, mask, 0.3, "linear")
+    assert found == pytest.approx(float(one_map[0, :count].double().quantile(0.5)))
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int64], ids=str)
 def test_replace_wraps_around_exactly(dtype: torch.dtype) -> None:
     info = torch.iinfo(dtype)
