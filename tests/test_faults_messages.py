@@ -201,6 +201,9 @@ MESSAGES: list[tuple[Callable[[], Any], str]] = [
     (lambda: second_size(5),
      "cams: expected maps of (3, 4), as those stored before, got (5, 5) for 'k0', 'k1', 'k2' and 2 "
      "more; give map_size to resize all maps to one grid"),
+    (lambda: wn.OACAMAccumulator(0), "num_classes: expected an integer of at least 1, got 0"),
+    (lambda: wn.GlobalReasoningUnit(4, 4, zero_init=1),  # type: ignore[arg-type]
+     "zero_init: expected a bool, got int 1"),
     (lambda: wn.value_checks(1).__enter__(),  # type: ignore[arg-type]
      "enabled: expected a bool, got int 1"),
     (lambda: unknown_keys(4), "keys: no update has seen 'k0', 'k1', 'k2' and 1 more"),

@@ -100,6 +100,14 @@ def test_medians_of_near_values(dtype: torch.dtype, size: tuple[int, int], sprea
         assert kind(found) == np.median(members)
 
 
+@pytest.mark.parametrize("count", [1, 2, 5, 6])
+def test_medians_of_values_that_all_are_in_the_lowest_bin(count: int) -> None:
+    one_map = torch.tensor([[5.0, 1.0, 7.0, 3.0, 2.0, 6.0, 4.0]]) / 1000
+    mask = (torch.arange(7) < count).to(torch.uint8)[None]
+    found = map_threshold(one_map, mask, 0.3, "linear")
+    assert found == pytest.approx(float(one_map[0, :count].double().quantile(0.5)))
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int64], ids=str)
 def test_replace_wraps_around_exactly(dtype: torch.dtype) -> None:
     info = torch.iinfo(dtype)
@@ -130,3 +138,14 @@ def test_wide_labels_are_narrowed_where_they_fit(lowest: int, highest: int, narr
     found = _masks.narrowed(labels)
     assert found.dtype == (torch.int16 if narrow else torch.int64)
     assert torch.equal(found.long(), labels)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3)])
+def test_one_value_is_its_own_quartile_both_ways(
+    size: tuple[int, int], plain_ways: pytest.MonkeyPatch
+) -> None:
+    cam, labels = torch.zeros(1, *size), torch.zeros(size, dtype=torch.uint8)
+    cam[0, 0, 0] = 0.75
+    plain = wn.pom_thresholds(cam, labels, torch.ones(1))
+    plain_ways.undo()
+    assert plain.item() == wn.pom_thresholds(cam, labels, torch.ones(1)).item() == 0.75

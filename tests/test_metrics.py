@@ -162,3 +162,13 @@ def test_value_checks_off_still_counts() -> None:
     with value_checks(False):
         results = score(torch.tensor([[0, 1]]), torch.tensor([[0, 1]]), 2)
     assert results.mean_iou == 1
+
+
+@pytest.mark.parametrize("num_classes", [180, 181, 200, 254])
+def test_counts_of_many_classes(num_classes: int) -> None:
+    """The number of a pair of labels needs more than 15 bits from 181 classes on."""
+    target = torch.arange(num_classes)[None]
+    score = SegmentationScore(num_classes)
+    score.update(target.flip(-1), target)
+    assert torch.equal(score.confusion[:, :-1], torch.eye(num_classes).long().flip(-1))
+    assert not score.confusion[:, -1].any()

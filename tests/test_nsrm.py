@@ -281,3 +281,11 @@ def test_refuses_a_label_that_only_fits_its_own_dtype() -> None:
     wide = labels_of("pseudo_labels", 256 + 1)
     with pytest.raises(ValueError, match=r"pseudo_labels: expected labels 0 to 2 .*got 257"):
         nsrm_mask(**(arguments() | wide))
+
+
+@pytest.mark.skipif(not hasattr(torch, "uint16"), reason="needs uint16")
+def test_an_image_of_one_class_keeps_a_wide_dtype() -> None:
+    prediction = torch.tensor([[0, 1, 255]]).to(torch.uint16)
+    masked = nsrm_mask(prediction, prediction, torch.tensor([1, 0]))
+    assert masked.dtype == torch.uint16
+    assert masked.tolist() == prediction.tolist()

@@ -154,7 +154,11 @@ def test_projection_without_bias(unit: GlobalReasoningUnit) -> None:
     assert unit.conv_proj.bias is not None
     nn.init.zeros_(unit.conv_proj.bias)
     without.conv_proj.register_parameter("bias", None)
-    torch.testing.assert_close(without(x), unit(x))
+    results = without(x), unit(x)
+    torch.testing.assert_close(*results)
+    for result in results:
+        result.square().sum().backward()
+    torch.testing.assert_close(without.conv_proj.weight.grad, unit.conv_proj.weight.grad)
 
 
 def test_batch_of_one_trains_on_a_map(unit: GlobalReasoningUnit) -> None:

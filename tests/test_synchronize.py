@@ -13,6 +13,7 @@ import torch
 from torch import distributed
 
 from tests.test_accumulation import accumulated, assert_same, batches
+from tests.test_accumulation_distributed import free_port, start, stop
 from wsss_nonsalient import OACAMAccumulator, _synchronize, accumulation
 
 pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="needs torch.distributed")
@@ -20,9 +21,9 @@ pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="needs to
 
 @pytest.fixture
 def one_process() -> Generator[None, None, None]:
-    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    start(0, 1, free_port())
     yield
-    distributed.destroy_process_group()
+    stop()
 
 
 @pytest.fixture
