@@ -14,11 +14,12 @@ def test_rows_share_what_they_have_in_common_and_resume(
     small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "improve"
-    rows = ("paper", "confident_refined", "refined_maps", "combined", "no_saliency", "true_masks")
+    rows = ("paper", "confident_refined", "refined_maps", "combined", "no_saliency", "true_masks",
+            "confident")  # fmt: skip
     arguments = options(small_data, out, "--seeds=1", "--rows", *rows)
     result = improve.main(arguments)
     assert result["rows"]["true masks"]["labels"]["miou"][0] == 1
-    assert len(result["rows"]) == 9  # three of them with refined predictions too
+    assert len(result["rows"]) == 10  # three of them with refined predictions too
     text = (out / "improve.md").read_text()
     mean, spread = result["rows"]["paper"]["segmentation"]["miou"]
     assert f"| paper | {100 * mean:.1f} ± {100 * spread:.1f} |" in text

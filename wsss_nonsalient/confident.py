@@ -100,7 +100,10 @@ def confident_labels(
     dtypes["dtype"] = dtype
     check_ignore_index(ignore_index, dtypes, sizes["C"])
 
-    background, strongest, objects = _evidence(probabilities, image_labels)
+    other = None
+    if pseudo_labels is not None:
+        other = native_integers(pseudo_labels).reshape(-1, *pseudo_labels.shape[-2:])
+    background, strongest, objects = _evidence(probabilities, image_labels, other, ignore_index)
     total = background + objects
     share = objects / torch.where(total > 0, total, 1)
     native = torch.int64 if dtype in WIDE_UNSIGNED else dtype
@@ -108,16 +111,15 @@ def confident_labels(
     is_background = above(background / torch.where(total > 0, total, 1), background_threshold)
     labels = replace(labels, is_background, 0)
     labels = replace(labels, above(share, object_threshold), strongest.to(native))
-    if pseudo_labels is not None:
-        other = native_integers(pseudo_labels).reshape(labels.shape)
-        if reads_values(probabilities):
-            verify(in_label_range("pseudo_labels", other, sizes["C"], ignore_index))
+    if other is not None:
         gives_way = is_background & is_set(other) & (is_set(labels) ^ 1)
         labels = replace(labels, gives_way, other.to(native))
     return labels.reshape(*probabilities.shape[:-3], *probabilities.shape[-2:]).to(dtype)
 
 
-def _evidence(probabilities: Tensor, image_labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _evidence(
+    probabilities: Tensor, image_labels: Tensor, pseudo_labels: Tensor | None, ignore_index: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """(N, H, W) probability of the background, label of the strongest class, sum of the classes."""
     dtype = compute_dtype(probabilities)
     maps = probabilities[..., 1:, :, :]
@@ -125,13 +127,14 @@ def _evidence(probabilities: Tensor, image_labels: Tensor) -> tuple[Tensor, Tens
     background = background.reshape(-1, *background.shape[-2:])
     if not is_eager_cpu(probabilities):
         present, _ = masked_maps(maps, image_labels, dtype)
-        _verify(probabilities, image_labels, background, present)
+        _verify(image_labels, pseudo_labels, ignore_index, background, present)
         objects = torch.zeros_like(background)
         for one in present.unbind(dim=1):  # in this order, so that all ways round alike
             objects = objects + one
         return background, present.argmax(dim=1) + 1, objects
     images = class_maps(maps, image_labels, dtype)
-    _verify(probabilities, image_labels, background, *(one for own in images for _, one in own))
+    read = (one for own in images for _, one in own)
+    _verify(image_labels, pseudo_labels, ignore_index, background, *read)
     strongest = torch.zeros(background.shape, dtype=torch.int32)
     objects = torch.zeros_like(background)
     for label, total, own in zip(strongest, objects, images, strict=True):
@@ -144,7 +147,14 @@ def _evidence(probabilities: Tensor, image_labels: Tensor) -> tuple[Tensor, Tens
     return background, strongest, objects
 
 
-def _verify(probabilities: Tensor, image_labels: Tensor, *maps: Tensor) -> None:
-    if reads_values(probabilities):
-        maps_in_range = in_unit_interval("probabilities", *maps)
-        verify(multi_hot("image_labels", image_labels), maps_in_range)
+def _verify(
+    image_labels: Tensor, pseudo_labels: Tensor | None, ignore_index: int, *maps: Tensor
+) -> None:
+    """All values in one read of the device."""
+    if not reads_values(image_labels):
+        return
+    claims = [multi_hot("image_labels", image_labels), in_unit_interval("probabilities", *maps)]
+    if pseudo_labels is not None:
+        num_classes = image_labels.shape[-1]
+        claims.append(in_label_range("pseudo_labels", pseudo_labels, num_classes, ignore_index))
+    verify(*claims)

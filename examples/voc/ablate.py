@@ -120,10 +120,16 @@ def scores_of(row: Row, run: Run) -> dict[str, Any]:
 
 def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Mean and standard deviation over the seeds, of each column."""
+    classifier_map = spread(run["classifier_map"] for run in runs)
+    return {**spread_of_columns(runs), "classifier_map": classifier_map}
+
+
+def spread_of_columns(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The columns of both tables."""
     return {
         kind: {column: spread(run[kind][column] for run in runs) for column in COLUMNS}
         for kind in ("labels", "segmentation")
-    } | {"classifier_map": spread(run["classifier_map"] for run in runs)}
+    }
 
 
 def spread(values: Iterable[float | None]) -> tuple[float, float] | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ablate import markdown, spread
+from ablate import markdown, spread_of_columns
 from jsonargparse.typing import PositiveInt
 from pipeline.classify import classify
 from pipeline.config import Config
@@ -24,7 +24,6 @@ from pipeline.integral import integral
 from pipeline.label import label
 from pipeline.mask import mask
 from pipeline.predictions import predict
-from pipeline.report import COLUMNS
 from pipeline.run_folder import Run, claim, write_json
 from pipeline.saliency import check_saliency
 from pipeline.score import score_folder
@@ -139,7 +138,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 rows[row.name].append(scores_of(row, run, seed))
     except (OSError, ValueError, ImportError, FloatingPointError) as error:
         raise SystemExit(f"error: {error}") from error
-    result = {"seeds": list(seeds), "rows": {name: summary(own) for name, own in rows.items()}}
+    result = {
+        "seeds": list(seeds),
+        "rows": {name: spread_of_columns(own) for name, own in rows.items()},
+    }
     if run.fabric.is_global_zero:
         write_json(args.out / "improve.json", result)
         (args.out / "improve.md").write_text(markdown(result), encoding="utf-8")
@@ -215,14 +217,6 @@ def train_both_rounds(row: Row, run: Run) -> tuple[Path, str]:
     mask(run)
     segment(run, run.folder / "labels" / "nsrm", "segmentation_2")
     return run.folder / "labels" / "nsrm", "segmentation_2"
-
-
-def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean and standard deviation over the seeds, of each column."""
-    return {
-        kind: {column: spread(run[kind][column] for run in runs) for column in COLUMNS}
-        for kind in ("labels", "segmentation")
-    }
 
 
 if __name__ == "__main__":
