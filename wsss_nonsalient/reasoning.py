@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ._checks import Sizes, check_bool, check_integer, check_tensor
-from ._position_products import add_product, project_and_pool
+from ._position_products import add_product, product, project_and_pool
 
 _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _BATCH_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -32,7 +32,7 @@ class GraphConvolution(nn.Module):
     def forward(self, nodes: Tensor) -> Tensor:
         """Update (N, S, M) node states."""
         exchanged = functional.linear(nodes, self.conv1.weight.flatten(1), self.conv1.bias)
-        return torch.matmul(self.conv2.weight.flatten(1), functional.relu(nodes + exchanged))
+        return product(self.conv2.weight.flatten(1), functional.relu(nodes + exchanged))
 
 
 class GlobalReasoningUnit(nn.Module):
@@ -147,16 +147,15 @@ class GlobalReasoningUnit(nn.Module):
             positions, self.conv_proj.weight.flatten(1), bias, share
         )
         nodes = self.gcn(self._nodes(pooled, projection))
-        extended = torch.matmul(self.conv_extend.weight.flatten(1), nodes)
+        extended = product(self.conv_extend.weight.flatten(1), nodes)
         if x.numel() == 0 or not self._folds():
-            blocked: Tensor = self.blocker(torch.bmm(extended, projection).view_as(x))
+            blocked: Tensor = self.blocker(torch.bmm(extended, projection[:, :-1]).view_as(x))
             return residual + blocked.to(residual.dtype)
         scale, shift = self._scale_and_shift(extended, projection)
-        # the shift is the weight of one more node, whose projection is 1 everywhere
+        # the shift is the weight of the row of ones
         extended = torch.cat(
             (extended * scale[:, None], shift.expand(num_images, -1)[..., None]), 2
         )
-        projection = functional.pad(projection, (0, 0, 0, 1), value=1.0)
         if torch.promote_types(residual.dtype, x.dtype) == x.dtype:
             return _laid_out_as(residual, add_product(positions, extended, projection).view_as(x))
         return residual + torch.bmm(extended, projection).view_as(x).to(residual.dtype)
@@ -177,7 +176,7 @@ class GlobalReasoningUnit(nn.Module):
         norm = self.blocker
         mean, variance = norm.running_mean, norm.running_var
         if norm.training or mean is None or variance is None:
-            mean, variance = _moments(extended, projection)
+            mean, variance = _moments(extended, projection[:, :-1])
             if norm.training:
                 self._track(
                     mean.detach(), variance.detach(), extended.shape[0] * projection.shape[2]
@@ -196,9 +195,10 @@ class GlobalReasoningUnit(nn.Module):
 
     def _nodes(self, pooled: Tensor, projection: Tensor) -> Tensor:
         """(N, S, M) node states :math:`S P^T` from :math:`x P^T`, without the state map."""
-        nodes = torch.matmul(self.conv_state.weight.flatten(1), pooled)
+        nodes = product(self.conv_state.weight.flatten(1), pooled)
         if self.conv_state.bias is None:
             return nodes
+        projection = projection[:, :-1]
         pooled_ones = projection.mean(dim=2) if self.normalize else projection.sum(dim=2)
         return nodes + self.conv_state.bias[:, None] * pooled_ones[:, None]
 
