@@ -56,7 +56,7 @@ def plus_times_transposed(addend: Tensor, left: Tensor, right: Tensor) -> Tensor
 
 
 def _without_gaps(matrix: Tensor) -> Tensor:
-    """The matrix or a copy: gaps between its rows make the inner product a thousand times slower."""
+    """The matrix or a copy: with gaps between its rows, the product would take seconds."""
     return matrix if matrix.t().is_contiguous() else matrix.contiguous()
 
 
