@@ -90,7 +90,8 @@ def test_first_and_second_gradients(
         first = torch.autograd.grad(squares(found), leaves, create_graph=True)
         second = torch.autograd.grad(squares(first), leaves)
         results.append([*found, *only, *first, *second])
-    assert_near(*results, tolerance=1e-4 if dtype == torch.float32 else 1e-10)
+    actual, expected = results
+    assert_near(actual, expected, 1e-4 if dtype == torch.float32 else 1e-10)
 
 
 def as_rows(x: Tensor) -> Tensor:
