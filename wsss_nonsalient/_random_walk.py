@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._values import from_array
+
 _DECIMALS = 6  # of a probability: what differs by rounding alone is equal
 
 
@@ -65,7 +67,7 @@ def _fill(
 def _joined(starts: Tensor, graph: Tensor) -> Tensor:
     """Starts, and the pixels of the graph that steps along rows and columns lead to from them."""
     propagate: Any = import_module("scipy.ndimage").binary_propagation
-    return _tensor(propagate(starts.numpy(), mask=graph.numpy()))
+    return from_array(propagate(starts.numpy(), mask=graph.numpy()))
 
 
 def _probabilities(image: Tensor, nodes: Tensor, beta: float) -> Tensor:
@@ -76,14 +78,10 @@ def _probabilities(image: Tensor, nodes: Tensor, beta: float) -> Tensor:
     found = walk(
         colours, nodes.numpy(), beta=beta, mode="bf", return_full_prob=True, channel_axis=-1
     )
-    return _tensor(found.round(_DECIMALS))
+    return from_array(found.round(_DECIMALS))
 
 
 def _unique(labels: Any) -> tuple[Tensor, Tensor]:
     """The different labels, and of each pixel the number of its label among these."""
     values, numbers = labels.unique(return_inverse=True)
     return values, numbers
-
-
-def _tensor(array: Any) -> Tensor:
-    return torch.from_numpy(array)  # pyright: ignore[reportUnknownMemberType]

@@ -91,6 +91,12 @@ def to_list(tensor: Tensor) -> list[Any]:
     return tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
+def from_array(array: Any) -> Tensor:
+    """A tensor of a NumPy array that may be written to."""
+    result: Tensor = torch.from_numpy(array)  # pyright: ignore[reportUnknownMemberType]
+    return result
+
+
 class Claim(NamedTuple):
     """Something that must hold of values: a 0-d bool tensor, and what to say if it does not."""
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -18,6 +22,7 @@ from ._checks import (
 )
 from ._masks import equals, is_eager_cpu, is_set, replace
 from ._values import (
+    from_array,
     in_label_range,
     in_unit_interval,
     multi_hot,
@@ -25,6 +30,9 @@ from ._values import (
     reads_values,
     verify,
 )
+
+_Array = npt.NDArray[Any]
+_Values = TypeVar("_Values", Tensor, _Array)
 
 
 def nsrm_mask(
@@ -183,15 +191,35 @@ def dilate(mask: Tensor, kernel_size: float) -> Tensor:
     if side == 1 or mask.numel() == 0:
         return mask.clone()
     values = mask.to(torch.uint8) if mask.dtype == torch.bool else mask
-    (top, bottom), (left, right) = _reach(side, height), _reach(side, width)
-    padding = (left, right, top, bottom)
-    lowest = torch.iinfo(values.dtype).min
-    padded = functional.pad(values.reshape(-1, height, width), padding, value=lowest)
-    image, row, _ = padded.stride()
-    flat = _sliding_max(padded.flatten(), top + bottom + 1, row)
-    flat = _sliding_max(flat, left + right + 1, 1)
-    dilated = flat.as_strided((padded.shape[0], height, width), (image, row, 1))
-    return dilated.reshape(mask.shape).to(mask.dtype).contiguous()
+    reach = _reach(side, height), _reach(side, width)
+    images = values.reshape(-1, height, width)
+    if is_eager_cpu(values):  # a call of NumPy takes half the time
+        dilated = from_array(_dilated_arrays(images.numpy(), *reach))
+    else:
+        dilated = _dilated_tensors(images, *reach)
+    return dilated.reshape(mask.shape).to(mask.dtype)
+
+
+def _dilated_tensors(images: Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
+    """Dilation of (N, H, W) that looks so many rows up and down, and columns left and right."""
+    lowest = torch.iinfo(images.dtype).min
+    padded = functional.pad(images, (*columns, *rows), value=lowest)
+    flat = _sliding_max(padded.flatten(), sum(rows) + 1, padded.stride(1), torch.maximum)
+    flat = _sliding_max(flat, sum(columns) + 1, 1, torch.maximum)
+    return flat.as_strided(images.shape, padded.stride()).contiguous()
+
+
+def _dilated_arrays(images: _Array, rows: tuple[int, int], columns: tuple[int, int]) -> _Array:
+    """The same in NumPy, whose calls take half the time."""
+    (top, bottom), (left, right), (count, height, width) = rows, columns, images.shape
+    shape = count, top + height + bottom, left + width + right
+    padded: Any = np.full(shape, np.iinfo(images.dtype).min, images.dtype)
+    padded[:, top : top + height, left : left + width] = images
+    flat: _Array = _sliding_max(padded.reshape(-1), top + bottom + 1, shape[2], np.maximum)
+    flat = _sliding_max(flat, left + right + 1, 1, np.maximum)
+    dilated: Any = np.ndarray(images.shape, flat.dtype, flat, 0, padded.strides)
+    result: _Array = dilated.copy()
+    return result
 
 
 def _side(kernel_size: float, longer_side: int) -> int:
@@ -206,7 +234,9 @@ def _reach(kernel_size: int, size: int) -> tuple[int, int]:
     return min(kernel_size // 2, size), min((kernel_size - 1) // 2, size)
 
 
-def _sliding_max(values: Tensor, window: int, stride: int) -> Tensor:
+def _sliding_max(
+    values: _Values, window: int, stride: int, maximum: Callable[[_Values, _Values], _Values]
+) -> _Values:
     """Largest of ``window`` values that lie ``stride`` apart, by doubling: O(log window) passes.
 
     ``values`` has one axis: rows follow each other, with padding between them that keeps a window
@@ -215,6 +245,6 @@ def _sliding_max(values: Tensor, window: int, stride: int) -> Tensor:
     width = 1
     while width < window:
         step = min(width, window - width)
-        values = torch.maximum(values[: -step * stride], values[step * stride :])
+        values = maximum(values[: -step * stride], values[step * stride :])
         width += step
     return values

@@ -6,9 +6,7 @@ import math
 from typing import Any, TypeGuard
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 Array = NDArray[Any]
 
@@ -31,12 +29,6 @@ def array_from(image: Any) -> Array:
 def native(array: Any) -> Array:
     """The array in this machine's byte order."""
     result: Array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return result
-
-
-def to_tensor(array: Any) -> Tensor:
-    """A tensor of an array that may be written to."""
-    result: Tensor = torch.from_numpy(array)  # pyright: ignore[reportUnknownMemberType]
     return result
 
 

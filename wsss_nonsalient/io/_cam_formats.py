@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from .._values import to_list
-from ._arrays import Array, is_array, is_dict, is_list, native, to_tensor
+from .._values import from_array, to_list
+from ._arrays import Array, is_array, is_dict, is_list, native
 from ._files import RefusedError, shown
 from .cams import CAMs
 
@@ -40,7 +40,7 @@ def make_cams(classes: Sequence[int] | Array, maps: Sequence[Array] | Array, siz
     stacked = np.stack([native(maps[i]) for i in order])
     if stacked.dtype.kind == "f" and not np.isfinite(stacked).all():
         raise RefusedError("its maps have NaN or infinite values")
-    return CAMs(torch.tensor([ids[i] for i in order]), to_tensor(stacked))
+    return CAMs(torch.tensor([ids[i] for i in order]), from_array(stacked))
 
 
 def _check_maps(maps: list[Array], size: int) -> None:
@@ -146,9 +146,9 @@ def float_maps(cams: CAMs) -> Array:
 def _coarse(maps: Array) -> Tensor:
     """(K, H / 4, W / 4), rounded up."""
     if not maps.size:
-        return to_tensor(maps)
+        return from_array(maps)
     size = [(side + 3) // 4 for side in maps.shape[1:]]
-    return interpolate(to_tensor(maps)[None], size, mode="bilinear", align_corners=False)[0]
+    return interpolate(from_array(maps)[None], size, mode="bilinear", align_corners=False)[0]
 
 
 def _build_psa(cams: CAMs) -> Entries:

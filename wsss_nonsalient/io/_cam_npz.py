@@ -8,7 +8,8 @@ from io import BytesIO
 import numpy as np
 import torch
 
-from ._arrays import Array, is_array, native, to_tensor
+from .._values import from_array
+from ._arrays import Array, is_array, native
 from ._cam_formats import make_cams
 from ._files import RefusedError
 from ._unpickle import parse_npy
@@ -54,5 +55,5 @@ def parse_npz(data: bytes) -> CAMs:
             f"{classes.dtype} and {maps.shape}"
         )
     if not len(classes) and not len(maps):  # as any others, but H and W are known
-        return CAMs(torch.zeros(0, dtype=torch.int64), to_tensor(np.array(native(maps))))
+        return CAMs(torch.zeros(0, dtype=torch.int64), from_array(np.array(native(maps))))
     return make_cams(classes, list(maps), 100 * len(data))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .._atomic_write import atomic_write
 from .._checks import Sizes, check_tensor
-from ._arrays import to_tensor
+from .._values import from_array
 from ._files import AnyPath, RefusedError, content_of, read_file
 from ._png import encode_png, parse_png
 from .voc import VOC_PALETTE
@@ -52,7 +52,7 @@ def read_label(path: AnyPath) -> Tensor:
                 f"expected a palette PNG or gray of 8 or 16 bits, got gray of {png.bits}: "
                 "tools disagree on which labels that means"
             )
-        return to_tensor(png.pixels().astype(np.uint8 if png.bits <= 8 else np.int32))
+        return from_array(png.pixels().astype(np.uint8 if png.bits <= 8 else np.int32))
 
 
 def write_label(path: AnyPath, labels: Tensor, *, palette: Literal["voc"] | None = "voc") -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from ._arrays import Array, array_of, to_tensor
+from .._values import from_array
+from ._arrays import Array, array_of
 from ._files import AnyPath, RefusedError, content_of, read_file
 from ._png import Png, parse_png
 
@@ -43,7 +44,7 @@ def read_saliency(path: AnyPath) -> Tensor:
             raise RefusedError(
                 f"expected a gray PNG of 8 bits, got {png.bits} bits: scale it to 0..255"
             )
-        return to_tensor(_gray(png))
+        return from_array(_gray(png))
 
 
 def _gray(png: Png) -> Array:
