@@ -35,7 +35,14 @@ def cases(quick: bool) -> Iterator[Case]:
         ):
             runs = {"ours": runner(ours, x), "published order": runner(published, x)}
             targets = {"published order": target}
-            yield Case(f"{kind} {name}", runs, same(runs), threads=2, targets=targets)
+            for threads in (2,) if quick else (2, 1):
+                yield Case(
+                    f"{kind} {name}, {threads} thread{'s'[: threads - 1]}",
+                    runs,
+                    same(runs),
+                    threads=threads,
+                    targets=targets,
+                )
 
 
 def evaluation(unit: nn.Module, x: Tensor) -> Callable[[], Tensor]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Generator
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 
 from wsss_nonsalient import GlobalReasoningUnit
 from wsss_nonsalient._matrix_products import (
     has_inner_product,
     plus_times_transposed,
+    takes_inner_products,
     times_transposed,
 )
 from wsss_nonsalient._position_products import add_product, product, project_and_pool
@@ -142,10 +143,19 @@ def test_matrices_of_all_layouts(
 
 def test_operators_are_counted() -> None:
     """A count of FLOPs knows products and convolutions, not what PyTorch keeps for itself."""
+    flop_counter = importlib.import_module("torch.utils.flop_counter")
     unit = GlobalReasoningUnit(64, 64).eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), flop_counter.FlopCounterMode(display=False) as counter:
         unit(torch.randn(1, 64, 20, 20))
     assert counter.get_total_flops() >= 2 * 3 * 64 * 64 * 400
+
+
+@pytest.mark.filterwarnings("ignore:TF32")  # of the flags themselves
+def test_with_onednn_turned_off() -> None:
+    one = torch.ones(1, 1)
+    assert takes_inner_products(one) == has_inner_product()
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert not takes_inner_products(one)
 
 
 @pytest.mark.parametrize("missing", ["mkl", "mkldnn", "the operator"])

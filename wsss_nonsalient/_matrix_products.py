@@ -23,6 +23,8 @@ def takes_inner_products(*tensors: Tensor) -> bool:
     """Whether the functions of this file are for matrices of tensors such as these."""
     if not (is_eager_cpu(tensors[0]) and has_inner_product()) or _is_watched():
         return False
+    if not getattr(torch.backends.mkldnn, "enabled", True):
+        return False
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         return False
     return all(tensor.dtype == torch.float32 and tensor.numel() > 0 for tensor in tensors)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -31,7 +30,7 @@ from ._values import (
     verify,
 )
 
-_Array = npt.NDArray[Any]
+_Array = np.ndarray[Any, np.dtype[Any]]
 _Values = TypeVar("_Values", Tensor, _Array)
 
 
