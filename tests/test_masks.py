@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,14 +13,14 @@ import torch
 import wsss_nonsalient as wn
 from tests.functions import LABEL_FUNCTIONS, Arguments, Function, arguments_of
 from tests.helpers import IMAGE_DTYPES, KINDS, Kind, assert_same, make_images
-from wsss_nonsalient import _masks, initial, pom
+from wsss_nonsalient import _array_masks, _masks, _values, confident, initial, nsrm, pom
 from wsss_nonsalient._pom_thresholds import map_threshold
 
 
 @pytest.fixture
 def plain_ways(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """What a GPU and a compiled graph do, here."""
-    for module in (_masks, initial, pom):
+    for module in (_masks, _values, confident, initial, nsrm, pom):
         monkeypatch.setattr(module, "is_eager_cpu", lambda _: False)
     return monkeypatch
 
@@ -86,7 +90,7 @@ def test_both_ways_refuse_the_same(
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (1, 8), (5, 13), (40, 50)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.uint8], ids=str)
 def test_medians_of_near_values(dtype: torch.dtype, size: tuple[int, int], spread: float) -> None:
-    """Many values in one bin of the histogram, and many equal ones."""
+    """Many values that hardly differ, and many equal ones."""
     random = torch.Generator().manual_seed(3)
     one_map = (
         0.5 + spread * (torch.rand(size, generator=random, dtype=torch.float64) - 0.5)
@@ -94,17 +98,17 @@ def test_medians_of_near_values(dtype: torch.dtype, size: tuple[int, int], sprea
     one_map = (one_map * 255).round().to(dtype) if dtype == torch.uint8 else one_map.to(dtype)
     mask = torch.rand(size, generator=random) < 0.5
     members = (one_map / 255 if dtype == torch.uint8 else one_map)[mask].numpy()
-    found = map_threshold(one_map, mask.to(torch.uint8), 0.3, "linear")
+    found = map_threshold(one_map.numpy(), mask.numpy(), 0.3, "linear")
     if len(members):
         kind = members.dtype.type
         assert kind(found) == np.median(members)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 6])
-def test_medians_of_values_that_all_are_in_the_lowest_bin(count: int) -> None:
+def test_medians_of_small_values(count: int) -> None:
     one_map = torch.tensor([[5.0, 1.0, 7.0, 3.0, 2.0, 6.0, 4.0]]) / 1000
-    mask = (torch.arange(7) < count).to(torch.uint8)[None]
-    found = map_threshold(one_map, mask, 0.3, "linear")
+    mask = (torch.arange(7) < count)[None]
+    found = map_threshold(one_map.numpy(), mask.numpy(), 0.3, "linear")
     assert found == pytest.approx(float(one_map[0, :count].double().quantile(0.5)))
 
 
@@ -117,16 +121,35 @@ def test_replace_wraps_around_exactly(dtype: torch.dtype) -> None:
     for value in (info.min, 0, 1, info.max):
         expected = labels.masked_fill(mask, value)
         assert_same(_masks.replace(labels, mask.to(torch.uint8), value), expected)
+        replaced = _array_masks.replace(labels.numpy(), mask.numpy(), value)
+        assert_same(torch.from_numpy(replaced), expected)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 32 / 255, 0.3, 0.5, 0.9, 1.0, -1.0, 2.0])
 def test_levels_compare_as_their_values(threshold: float) -> None:
     image = torch.arange(256, dtype=torch.uint8)
     values = image.to(torch.float32) / 255
-    assert _masks.levels() == values.tolist()
-    assert_same(_masks.above(image, threshold).bool(), values > threshold)
-    assert_same(_masks.at_least(image, threshold).bool(), values >= threshold)
-    assert_same(_masks.above(values, threshold).bool(), values > threshold)
+    assert _array_masks.levels() == values.tolist()
+    for maps in (image, values):
+        above = _array_masks.above(maps.numpy(), threshold)
+        at_least = _array_masks.at_least(maps.numpy(), threshold)
+        assert_same(torch.from_numpy(above), values > threshold)
+        assert_same(torch.from_numpy(at_least), values >= threshold)
+
+
+@pytest.mark.parametrize("kind", [float, np.float64, np.float32, Fraction])
+def test_the_type_of_a_threshold_does_not_matter(kind: Callable[[float], Any]) -> None:
+    """NumPy compares float32 with its own float64 numbers in float64, where 0.3 is less."""
+    cam = torch.full((1, 1, 2), 0.3)
+    one, threshold = torch.ones(1), kind(0.3)
+    labels = wn.initial_labels(
+        cam, torch.full((1, 2), 0.9), one, attention_threshold=threshold, saliency_threshold=1
+    )
+    assert labels.tolist() == [[1, 1]]
+    found = wn.pom_thresholds(
+        cam, torch.zeros(1, 2, dtype=torch.uint8), one, bg_threshold=threshold
+    )
+    assert found.tolist() == [torch.inf]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from .accumulation import OACAMAccumulator
 from .background import background_from_cam
 from .cam import CAMHead, CAMOutput, multi_scale_cam, normalize_cam, resize_cam
 from .confident import confident_labels
-from .initial import ignore_sparse_labels, initial_labels
+from .dilation import dilate
+from .initial import initial_labels
 from .losses import (
     IntegralAttentionLoss,
     MultiLabelSoftMarginLoss,
@@ -20,12 +21,13 @@ from .losses import (
     multilabel_soft_margin_loss,
 )
 from .metrics import SegmentationResults, SegmentationScore
-from .nsrm import dilate, nsrm_mask
+from .nsrm import nsrm_mask
 from .pom import pom_refine, pom_thresholds
 from .reasoning import GlobalReasoningUnit, GloRe
 from .refine import pixel_adaptive_refinement, random_walk_fill
 from .report import LabelReport, label_report
 from .soft_pom import pom_weights
+from .sparse import ignore_sparse_labels
 
 __version__ = "0.2.0"
 

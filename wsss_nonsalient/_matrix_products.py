@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._masks import is_eager_cpu
+from ._values import is_eager_cpu
 
 #: Multiplications from which the inner product makes up for what its call takes longer.
 _WORTHWHILE = 2**20

@@ -6,15 +6,18 @@ from torch import Tensor
 
 from ._checks import Sizes, check_choice, check_ignore_index, check_number, check_tensor
 from ._pom_thresholds import QUARTILES, Quartile, batch_thresholds
-from ._present import ClassMaps, class_maps, masked_maps
+from ._present import ClassArrays, class_arrays, masked_maps
 from ._values import (
+    Array,
     Bounds,
     compute_dtype,
+    from_array,
     in_label_range,
     in_unit_interval,
     multi_hot,
     native_integers,
     reads_values,
+    to_array,
     verify,
 )
 
@@ -42,26 +45,26 @@ def check_mining(
 
 def images_to_mine(
     cam: Tensor, labels: Tensor, image_labels: Tensor
-) -> tuple[list[ClassMaps], Tensor]:
+) -> tuple[list[ClassArrays], Array]:
     """Maps of the present classes of each image, and the labels (N, H, W): for a CPU."""
-    flat = native_integers(labels).reshape(-1, *labels.shape[-2:])
-    return class_maps(cam, image_labels, compute_dtype(cam)), flat
+    flat = to_array(native_integers(labels)).reshape(-1, *labels.shape[-2:])
+    return class_arrays(cam, image_labels, compute_dtype(cam)), flat
 
 
 def verify_mining(
     cam: Tensor,
-    flat: Tensor,
+    labels: Tensor,
     image_labels: Tensor,
     ignore_index: int,
-    images: list[ClassMaps],
+    images: list[ClassArrays],
     bounds: Bounds | None = None,
 ) -> None:
     """Values, for a CPU: ``images`` are the maps that are read."""
     if reads_values(cam):
-        maps = (one for image in images for _, one in image)
+        maps = (from_array(one) for image in images for _, one in image)
         verify(
             multi_hot("image_labels", image_labels),
-            in_label_range("labels", flat, cam.shape[-3], ignore_index),
+            in_label_range("labels", native_integers(labels), cam.shape[-3], ignore_index),
             in_unit_interval("cam", *maps, bounds=bounds),
         )
 

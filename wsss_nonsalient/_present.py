@@ -7,9 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from ._values import to_list, unit_interval
+from ._values import Array, to_array, to_list, unit_interval
 
 ClassMaps = list[tuple[int, Tensor]]  #: (class, (H, W) map) of the classes of one image, ascending
+ClassArrays = list[tuple[int, Array]]
 
 
 def class_maps(cam: Tensor, image_labels: Tensor, dtype: torch.dtype) -> list[ClassMaps]:
@@ -28,6 +29,12 @@ def class_maps(cam: Tensor, image_labels: Tensor, dtype: torch.dtype) -> list[Cl
             one = unit_interval(one, dtype)
         found[image].append((c, one.contiguous()))
     return found
+
+
+def class_arrays(cam: Tensor, image_labels: Tensor, dtype: torch.dtype) -> list[ClassArrays]:
+    """The same, of a tensor on a CPU, as arrays."""
+    images = class_maps(cam, image_labels, dtype)
+    return [[(c, to_array(one)) for c, one in image] for image in images]
 
 
 def masked_maps(cam: Tensor, image_labels: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

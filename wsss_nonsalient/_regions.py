@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ._masks import equals
 from ._values import to_list
-from .nsrm import dilate
+from .dilation import dilate
 
 
 def boundary_band(target: Tensor, width: int) -> Tensor:

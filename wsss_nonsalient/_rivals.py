@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ._masks import above
+from ._array_masks import above
+from ._values import Array
 
 
-def rivals_of_images(maps: Sequence[Tensor], threshold: float) -> list[Tensor]:
-    """For each map (H, W) of an image, where another one is above it, uint8: for a CPU."""
+def rivals_of_images(maps: Sequence[Array], threshold: float) -> list[Array]:
+    """For each map (H, W) of an image, where another one is above it, bool: for a CPU."""
     claims = [above(one, threshold) for one in maps]
-    once = twice = torch.zeros((), dtype=torch.uint8)
+    once = twice = np.zeros((), bool)
     for claim in claims:
         twice = twice | (once & claim)
         once = once | claim
-    return [twice | (once & (claim ^ 1)) for claim in claims]
+    return [twice | (once & ~claim) for claim in claims]
 
 
 def rivals_of_batch(maps: Tensor, threshold: float) -> Tensor:

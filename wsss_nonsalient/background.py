@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from ._checks import Sizes, check_positive, check_tensor
-from ._masks import is_eager_cpu
 from ._present import class_maps, masked_maps
 from ._values import (
     compute_dtype,
     in_unit_interval,
+    is_eager_cpu,
     multi_hot,
     reads_values,
     unit_interval,

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from ._checks import WIDE_UNSIGNED, Sizes, check_ignore_index, check_number, check_tensor
-from ._masks import above, greater, is_eager_cpu, is_set, replace
+from ._masks import above, greater, is_set, replace
 from ._present import class_maps, masked_maps
 from ._values import (
     compute_dtype,
     in_label_range,
     in_unit_interval,
+    is_eager_cpu,
     multi_hot,
     native_integers,
     reads_values,

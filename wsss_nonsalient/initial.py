@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ._array_masks import above, as_integers, at_least, replace
 from ._checks import WIDE_UNSIGNED, Sizes, check_ignore_index, check_number, check_tensor
-from ._masks import above, at_least, equals, greater, is_eager_cpu, is_set, replace
-from ._present import ClassMaps, class_maps, masked_maps
+from ._present import ClassArrays, class_arrays, masked_maps
 from ._values import (
+    Array,
     Bounds,
     compute_dtype,
-    in_label_range,
+    from_array,
     in_unit_interval,
+    is_eager_cpu,
     multi_hot,
-    native_integers,
     reads_values,
+    to_array,
     unit_interval,
     verify,
 )
@@ -115,30 +118,31 @@ def _label_images(
     dtype: torch.dtype,
 ) -> Tensor:
     """Image by image and class by class, in few passes over little memory: for a CPU."""
-    images = class_maps(cam, image_labels, saliency.dtype)
-    native = torch.int64 if dtype in WIDE_UNSIGNED else dtype
-    narrow = torch.uint8 if cam.shape[-3] < 256 else native
-    labels = torch.empty(saliency.shape, dtype=dtype)
+    images = class_arrays(cam, image_labels, saliency.dtype)
+    labels = torch.empty(saliency.shape, dtype=torch.int64 if dtype in WIDE_UNSIGNED else dtype)
+    results = to_array(labels)
+    narrow = np.dtype(np.uint8) if cam.shape[-3] < 256 else results.dtype
     bounds: Bounds = ([], [])
-    for result, maps, salient in zip(labels, images, saliency, strict=True):
+    for result, maps, salient in zip(results, images, to_array(saliency), strict=True):
         winner, ignored = _label_one(maps, salient, thresholds, narrow, bounds)
-        result.copy_(replace(winner.to(native), ignored, ignore_index))
+        result[...] = replace(winner.astype(result.dtype, copy=False), ignored, ignore_index)
     if reads_values(cam):
+        maps_read = (from_array(one) for maps in images for _, one in maps)
         verify(
             multi_hot("image_labels", image_labels),
-            in_unit_interval("cam", *(one for maps in images for _, one in maps), bounds=bounds),
+            in_unit_interval("cam", *maps_read, bounds=bounds),
             in_unit_interval("saliency", saliency),
         )
-    return labels
+    return labels.to(dtype)
 
 
 def _label_one(
-    maps: ClassMaps,
-    saliency: Tensor,
+    maps: ClassArrays,
+    saliency: Array,
     thresholds: _Thresholds,
-    dtype: torch.dtype,
+    dtype: np.dtype[Any],
     bounds: Bounds,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Array, Array]:
     """The winner of each pixel of an image, (H, W), and a mask of the pixels to ignore.
 
     What the foreground threshold sets to 0 never changes which map is the strongest, so the maps
@@ -146,36 +150,42 @@ def _label_one(
     taken while the maps are at hand.
     """
     background = 1 - saliency
-    winner = torch.zeros(saliency.shape, dtype=dtype)
     unsure = at_least(saliency, thresholds.saliency)
     if not maps:
-        return winner, unsure
+        return np.zeros(saliency.shape, dtype), unsure
     sure = _above(background, thresholds.conflict, thresholds.fg)
-    conflict = torch.zeros_like(sure)
-    strongest = maps[0][1]
+    conflict = np.zeros(saliency.shape, bool)
+    first, strongest = maps[0]
+    winner = np.full(saliency.shape, first + 1, dtype)
     for c, one in maps:
-        if one is strongest:
-            winner = torch.full_like(winner, c + 1)
-        else:
-            winner = replace(winner, greater(one, strongest), c + 1)
-            strongest = torch.maximum(strongest, one)
+        if c != first:
+            winner = replace(winner, one > strongest, c + 1)
+            strongest = np.maximum(strongest, one)
         also_sure = _above(one, thresholds.conflict, thresholds.fg)
         conflict |= sure & also_sure
         sure |= also_sure
-        if one.is_floating_point():
-            bounds[0].append(one.amin())
-    if strongest.is_floating_point():
-        bounds[1].append(strongest.amax())  # of all maps, and NaN if one has it
-    is_object = greater(unit_interval(strongest, saliency.dtype), background)
+        if one.dtype != np.uint8:
+            bounds[0].append(one.min())
+    if strongest.dtype != np.uint8:
+        bounds[1].append(strongest.max())  # of all maps, and NaN if one has it
+    is_object = _unit(strongest, saliency.dtype) > background
     is_object &= at_least(strongest, thresholds.fg)
     unsure |= _above(strongest, thresholds.attention, thresholds.fg)
-    return winner * is_object, conflict | (unsure & (is_object ^ 1))
+    return winner * as_integers(is_object, dtype), conflict | (unsure & ~is_object)
 
 
-def _above(maps: Tensor, threshold: float, fg_threshold: float) -> Tensor:
+def _above(maps: Array, threshold: float, fg_threshold: float) -> Array:
     """Where maps are above a threshold after values < fg_threshold became 0."""
     mask = above(maps, threshold)
     return mask if threshold >= fg_threshold else mask & at_least(maps, fg_threshold)
+
+
+def _unit(maps: Array, dtype: np.dtype[Any]) -> Array:
+    """Maps in [0, 1]: uint8 means value / 255."""
+    if maps.dtype != np.uint8:
+        return maps
+    values: Array = maps.astype(dtype) / dtype.type(255)
+    return values
 
 
 def _label_batch(
@@ -205,51 +215,3 @@ def _label_batch(
     labels = labels.masked_fill(confident >= 2, ignore_index)
     unsure = (saliency >= thresholds.saliency) | (strongest > thresholds.attention)
     return labels.masked_fill((labels == 0) & unsure, ignore_index).to(dtype)
-
-
-def ignore_sparse_labels(
-    labels: Tensor, *, min_object_ratio: float = 0.01, ignore_index: int = 255
-) -> Tensor:
-    r"""Ignore images whole whose labels have hardly any object.
-
-    An image whose object pixels (neither 0 nor ignored) are fewer than ``min_object_ratio`` of all
-    its pixels becomes ``ignore_index`` everywhere: a label without objects would teach a network
-    that everything is background.
-
-    Source: the released implementation of NSROM, which applies it after each label step (POM runs
-    on the initial label *before* it).
-
-    Args:
-        labels: (\*, H, W) integer label maps.
-        min_object_ratio: Smallest share of object pixels, in [0, 1].
-        ignore_index: Label of ignored pixels.
-
-    Returns:
-        (\*, H, W) label maps of the same dtype.
-
-    Raises:
-        TypeError: ``labels`` is not an integer tensor; an option has a wrong type.
-        ValueError: ``min_object_ratio`` is out of range; ``ignore_index`` is 0 or does not fit; a
-            label is negative and not ``ignore_index``.
-
-    Example:
-        >>> labels = torch.tensor([[[0, 0], [0, 3]], [[0, 0], [0, 0]]])
-        >>> ignore_sparse_labels(labels)
-        tensor([[[  0,   0],
-                 [  0,   3]],
-        <BLANKLINE>
-                [[255, 255],
-                 [255, 255]]])
-    """
-    check_tensor("labels", labels, "* H W", "label", Sizes())
-    check_number("min_object_ratio", min_object_ratio)
-    check_ignore_index(ignore_index, {"labels": labels.dtype})
-    native = native_integers(labels)
-    if reads_values(labels):
-        highest = torch.iinfo(native.dtype).max
-        verify(in_label_range("labels", native, highest, ignore_index))
-    objects = is_set(native) & (equals(native, ignore_index) ^ 1)
-    objects = objects.sum(dim=(-2, -1), keepdim=True, dtype=torch.int32)
-    num_pixels = labels.shape[-2] * labels.shape[-1]
-    sparse = objects.to(torch.float64) / num_pixels < min_object_ratio
-    return replace(native, sparse.to(torch.uint8), ignore_index).to(labels.dtype)

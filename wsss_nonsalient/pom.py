@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ._masks import above, equals, is_eager_cpu, is_set, replace
+from ._array_masks import above, replace
 from ._pom_inputs import batch_to_mine, check_mining, images_to_mine, verify_mining
 from ._pom_thresholds import Quartile as Quartile
 from ._pom_thresholds import map_threshold
 from ._rivals import rivals_of_batch, rivals_of_images
-from ._values import Bounds, compute_dtype
+from ._values import Array, Bounds, compute_dtype, from_array, is_eager_cpu
 
 
 def pom_thresholds(
@@ -71,8 +72,8 @@ def pom_thresholds(
         found = torch.full((len(images), cam.shape[-3]), torch.inf, dtype=compute_dtype(cam))
         for row, maps, one in zip(found, images, flat, strict=True):
             for c, one_map in maps:
-                row[c] = map_threshold(one_map, equals(one, c + 1), bg_threshold, quartile)
-        verify_mining(cam, flat, image_labels, ignore_index, images)
+                row[c] = map_threshold(one_map, one == c + 1, bg_threshold, quartile)
+        verify_mining(cam, labels, image_labels, ignore_index, images)
     else:
         _, _, found = batch_to_mine(cam, labels, image_labels, bg_threshold, quartile, ignore_index)
     return found.reshape(image_labels.shape)
@@ -130,30 +131,44 @@ def pom_refine(
         tensor([[  0,   1,   1, 255]])
     """
     check_mining(cam, labels, image_labels, bg_threshold, quartile, ignore_index, rival_threshold)
-    if not is_eager_cpu(cam):
-        all_maps, flat, found = batch_to_mine(
-            cam, labels, image_labels, bg_threshold, quartile, ignore_index
+    if is_eager_cpu(cam):
+        return _refine_images(
+            labels, cam, image_labels, bg_threshold, quartile, rival_threshold, ignore_index
         )
-        believed = all_maps > found[..., None, None]
-        if rival_threshold is not None:
-            believed &= ~rivals_of_batch(all_maps, rival_threshold)
-        mined = believed.any(dim=1) & (flat == 0)
-        return flat.masked_fill(mined, ignore_index).reshape(labels.shape).to(labels.dtype)
+    maps, flat, found = batch_to_mine(
+        cam, labels, image_labels, bg_threshold, quartile, ignore_index
+    )
+    believed = maps > found[..., None, None]
+    if rival_threshold is not None:
+        believed &= ~rivals_of_batch(maps, rival_threshold)
+    mined = believed.any(dim=1) & (flat == 0)
+    return flat.masked_fill(mined, ignore_index).reshape(labels.shape).to(labels.dtype)
+
+
+def _refine_images(
+    labels: Tensor,
+    cam: Tensor,
+    image_labels: Tensor,
+    bg_threshold: float,
+    quartile: Quartile,
+    rival_threshold: float | None,
+    ignore_index: int,
+) -> Tensor:
+    """Image by image and class by class, as arrays: for a CPU."""
     images, flat = images_to_mine(cam, labels, image_labels)
-    refined = torch.empty_like(flat)
+    refined = np.empty_like(flat)
     bounds: Bounds = ([], [])
     for result, maps, one in zip(refined, images, flat, strict=True):
-        believed = torch.zeros_like(one, dtype=torch.uint8)
-        rivals: list[Tensor] = []
+        believed: Array = np.zeros(one.shape, bool)
+        rivals: list[Array] = []
         if rival_threshold is not None:
             rivals = rivals_of_images([one_map for _, one_map in maps], rival_threshold)
         for position, (c, one_map) in enumerate(maps):
-            threshold = map_threshold(one_map, equals(one, c + 1), bg_threshold, quartile)
-            mines = above(one_map, threshold)
-            believed |= mines & (rivals[position] ^ 1) if rivals else mines
-            if one_map.is_floating_point():  # bounds are taken while the map is at hand
-                bounds[0].append(one_map.amin())
-                bounds[1].append(one_map.amax())
-        result.copy_(replace(one, believed & (is_set(one) ^ 1), ignore_index))
-    verify_mining(cam, flat, image_labels, ignore_index, images, bounds)
-    return refined.reshape(labels.shape).to(labels.dtype)
+            mines = above(one_map, map_threshold(one_map, one == c + 1, bg_threshold, quartile))
+            believed |= mines & ~rivals[position] if rivals else mines
+            if one_map.dtype != np.uint8:  # bounds are taken while the map is at hand
+                bounds[0].append(one_map.min())
+                bounds[1].append(one_map.max())
+        result[...] = replace(one, believed & (one == 0), ignore_index)
+    verify_mining(cam, labels, image_labels, ignore_index, images, bounds)
+    return from_array(refined).reshape(labels.shape).to(labels.dtype)

@@ -164,8 +164,7 @@ class LabelReport:
         band = boundary_band(target, self.boundary_width)
         regions |= {"boundary": band, "interior": ~band}
         if saliency is not None:
-            single = saliency.dtype == torch.uint8
-            values = saliency if single else unit_interval(saliency, compute_dtype(saliency))
+            values = unit_interval(saliency, compute_dtype(saliency))
             salient = at_least(values, self.saliency_threshold).to(torch.bool).reshape(-1, *size)
             regions |= {"salient": salient, "non-salient": ~salient}
         bins, objects = object_size_bins(target, self.size_edges, self.ignore_index)

@@ -6,12 +6,11 @@ import torch
 from torch import Tensor
 
 from ._checks import check_number
-from ._masks import equals, is_eager_cpu
 from ._pom_inputs import batch_to_mine, check_mining, images_to_mine, verify_mining
 from ._pom_thresholds import Quartile, map_threshold
-from ._present import ClassMaps
+from ._present import ClassArrays
 from ._rivals import rivals_of_batch, rivals_of_images
-from ._values import compute_dtype, unit_interval
+from ._values import Array, compute_dtype, from_array, is_eager_cpu, unit_interval
 
 
 def pom_weights(
@@ -77,15 +76,15 @@ def pom_weights(
     check_mining(cam, labels, image_labels, bg_threshold, quartile, ignore_index, rival_threshold)
     check_number("softness", softness)
     if is_eager_cpu(cam):
-        images, flat = images_to_mine(cam, labels, image_labels)
+        images, arrays = images_to_mine(cam, labels, image_labels)
+        flat = from_array(arrays)
         excess = torch.full(flat.shape, -torch.inf, dtype=compute_dtype(cam))
-        for result, maps, one in zip(excess, images, flat, strict=True):
+        for result, maps, one in zip(excess, images, arrays, strict=True):
             thresholds = [
-                map_threshold(one_map, equals(one, c + 1), bg_threshold, quartile)
-                for c, one_map in maps
+                map_threshold(one_map, one == c + 1, bg_threshold, quartile) for c, one_map in maps
             ]
             _raise_to_excess(result, maps, thresholds, rival_threshold)
-        verify_mining(cam, flat, image_labels, ignore_index, images)
+        verify_mining(cam, labels, image_labels, ignore_index, images)
     else:
         all_maps, flat, found = batch_to_mine(
             cam, labels, image_labels, bg_threshold, quartile, ignore_index
@@ -99,16 +98,17 @@ def pom_weights(
 
 
 def _raise_to_excess(
-    excess: Tensor, maps: ClassMaps, thresholds: list[float], rival_threshold: float | None
+    excess: Tensor, maps: ClassArrays, thresholds: list[float], rival_threshold: float | None
 ) -> None:
     """Raise ``excess`` (H, W) to how far the maps of an image are above their thresholds."""
-    rivals: list[Tensor] = []
+    rivals: list[Array] = []
     if rival_threshold is not None:
         rivals = rivals_of_images([one_map for _, one_map in maps], rival_threshold)
     for position, ((_, one_map), threshold) in enumerate(zip(maps, thresholds, strict=True)):
-        over = unit_interval(one_map, excess.dtype) - torch.tensor(threshold, dtype=excess.dtype)
+        values = unit_interval(from_array(one_map), excess.dtype)
+        over = values - torch.tensor(threshold, dtype=excess.dtype)
         if rivals:
-            over = over.masked_fill(rivals[position].to(torch.bool), -torch.inf)
+            over = over.masked_fill(from_array(rivals[position]), -torch.inf)
         torch.maximum(excess, over, out=excess)
 
 

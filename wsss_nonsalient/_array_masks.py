@@ -1,0 +1,54 @@
+"""Masks of NumPy arrays: what the label functions compute with on a CPU.
+
+NumPy vectorises comparisons, which PyTorch makes element by element into bool at 4 to 100 times the
+time, and its calls take a third of the time.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from functools import cache
+
+import numpy as np
+import torch
+
+from ._values import Array, to_list, unit_interval
+
+
+def above(maps: Array, threshold: float) -> Array:
+    """Where maps in [0, 1] are above a threshold; uint8 maps mean value / 255."""
+    if maps.dtype == np.uint8:
+        return at_least_level(maps, bisect_right(levels(), float(np.float32(threshold))))
+    mask: Array = maps > float(threshold)
+    return mask
+
+
+def at_least(maps: Array, threshold: float) -> Array:
+    """Where maps in [0, 1] are not below a threshold; as :func:`above`."""
+    if maps.dtype == np.uint8:
+        return at_least_level(maps, bisect_left(levels(), float(np.float32(threshold))))
+    mask: Array = maps >= float(threshold)
+    return mask
+
+
+def at_least_level(maps: Array, level: int) -> Array:
+    """Where uint8 maps are not below one of the levels 0 to 255; none is at 256."""
+    mask: Array = maps >= level if level < 256 else np.zeros(maps.shape, bool)
+    return mask
+
+
+def replace(labels: Array, mask: Array, value: int | Array) -> Array:
+    """Labels with ``value`` where the mask is set; integers wrap around, so it is exact."""
+    replaced: Array = labels + (value - labels) * as_integers(mask, labels.dtype)
+    return replaced
+
+
+def as_integers(mask: Array, dtype: np.dtype[np.generic]) -> Array:
+    """The mask as 0 and 1 of a dtype, without a copy where that is of one byte."""
+    return mask.view(dtype) if dtype.itemsize == 1 else mask.astype(dtype)
+
+
+@cache
+def levels() -> list[float]:
+    """The values that the 256 levels of a uint8 map mean, in float32."""
+    return to_list(unit_interval(torch.arange(256, dtype=torch.uint8), torch.float32))
