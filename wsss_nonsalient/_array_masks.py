@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,13 +40,17 @@ def at_least_level(maps: Array, level: int) -> Array:
 
 def replace(labels: Array, mask: Array, value: int | Array) -> Array:
     """Labels with ``value`` where the mask is set; integers wrap around, so it is exact."""
-    replaced: Array = labels + (value - labels) * as_integers(mask, labels.dtype)
+    replaced: Array = value - labels
+    replaced *= as_integers(mask, labels.dtype)
+    replaced += labels
     return replaced
 
 
 def as_integers(mask: Array, dtype: np.dtype[np.generic]) -> Array:
     """The mask as 0 and 1 of a dtype, without a copy where that is of one byte."""
-    return mask.view(dtype) if dtype.itemsize == 1 else mask.astype(dtype)
+    own: Any = mask
+    integers: Array = own.view(dtype) if dtype.itemsize == 1 else own.astype(dtype)
+    return integers
 
 
 @cache

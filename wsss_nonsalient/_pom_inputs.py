@@ -47,8 +47,8 @@ def images_to_mine(
     cam: Tensor, labels: Tensor, image_labels: Tensor
 ) -> tuple[list[ClassArrays], Array]:
     """Maps of the present classes of each image, and the labels (N, H, W): for a CPU."""
-    flat = to_array(native_integers(labels)).reshape(-1, *labels.shape[-2:])
-    return class_arrays(cam, image_labels, compute_dtype(cam)), flat
+    flat = native_integers(labels).reshape(-1, *labels.shape[-2:])
+    return class_arrays(cam, image_labels, compute_dtype(cam)), to_array(flat)
 
 
 def verify_mining(

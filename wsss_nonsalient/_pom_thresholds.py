@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ._array_masks import above, levels
-from ._values import Array, from_array
+from ._values import Array, from_array, to_list
 
 Quartile = Literal["linear", "nested-median"]
 QUARTILES: tuple[Quartile, ...] = ("linear", "nested-median")
@@ -55,9 +56,9 @@ def _ranked(values: Array, rank: int) -> tuple[float, float]:
     """The value of a rank, counted from 0, and of the next (of the last: again): without a sort."""
     following = min(rank + 1, len(values) - 1)
     if values.dtype == np.uint8:
-        up_to = torch.bincount(from_array(values), minlength=256).numpy().cumsum()
-        lower, upper = np.searchsorted(up_to, (rank, following), side="right")
-        return levels()[lower], levels()[upper]
+        counts = torch.bincount(from_array(values), minlength=256)
+        up_to: list[int] = to_list(counts.cumsum(0))
+        return levels()[bisect_right(up_to, rank)], levels()[bisect_right(up_to, following)]
     ordered: Any = np.partition(values, rank)
     return float(ordered[rank]), float(ordered[following:].min())
 

@@ -66,7 +66,7 @@ def dilated(mask: TensorOrArray, kernel_size: float) -> TensorOrArray:
         result = _dilated_tensors(values.reshape(shape), *reach)
         return result.reshape(mask.shape).to(mask.dtype)
     values = mask.view(np.uint8) if mask.dtype == bool else mask
-    arrays = _dilated_arrays(values.reshape(shape), *reach)
+    arrays: Any = _dilated_arrays(values.reshape(shape), *reach)
     return arrays.reshape(mask.shape).view(mask.dtype)
 
 

@@ -160,7 +160,8 @@ def _label_one(
     for c, one in maps:
         if c != first:
             winner = replace(winner, one > strongest, c + 1)
-            strongest = np.maximum(strongest, one)
+            own = None if strongest is maps[0][1] else strongest  # the caller's is not written to
+            strongest = np.maximum(strongest, one, out=own)
         also_sure = _above(one, thresholds.conflict, thresholds.fg)
         conflict |= sure & also_sure
         sure |= also_sure

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -26,6 +24,7 @@ from ._values import (
     native_integers,
     reads_values,
     to_array,
+    to_list,
     verify,
 )
 from .dilation import dilated
@@ -119,20 +118,14 @@ def nsrm_mask(
     if restrict_to_image_labels:
         native, void = _drop_absent(native, others, image_labels, ignore_index)
     is_complex = (image_labels != 0).sum(dim=-1) >= min_classes
-    options = kernel_size, keep_ignored, ignore_index
-    if is_eager_cpu(prediction):
-        result = native.clone()
-        _mask_arrays(result, others, saliency, is_complex, *options)
-    else:
-        salient = None if saliency is None else saliency.detach() != 0
-        masked = _masked(native, others, salient, *options)
-        result = torch.where(is_complex[..., None, None], masked, native)
+    mask = _mask_images if is_eager_cpu(prediction) else _mask_batch
+    result = mask(native, others, saliency, is_complex, kernel_size, keep_ignored, ignore_index)
     if void is not None:
         result = result.masked_fill(void, ignore_index)
     return result.to(prediction.dtype)
 
 
-def _mask_arrays(
+def _mask_images(
     prediction: Tensor,
     pseudo_labels: Tensor,
     saliency: Tensor | None,
@@ -140,38 +133,50 @@ def _mask_arrays(
     kernel_size: float,
     keep_ignored: bool,
     ignore_index: int,
-) -> None:
-    """Mask complex images in place, and look at no other: for a CPU."""
-    complex_images: Any = to_array(is_complex)
-    if not complex_images.any():
-        return
-    images = ... if complex_images.all() else complex_images  # without a copy
-    predicted: Any = to_array(prediction)
-    predicted[images] = _masked(
-        predicted[images],
-        to_array(pseudo_labels)[images],
-        None if saliency is None else to_array(saliency)[images] != 0,
-        kernel_size,
-        keep_ignored,
-        ignore_index,
-    )
+) -> Tensor:
+    """Complex images one by one, which stay in the cache, and no other: for a CPU."""
+    shape = -1, *prediction.shape[-2:]
+    result = prediction.clone(memory_format=torch.contiguous_format)
+    labels, others = to_array(result.view(shape)), to_array(pseudo_labels.reshape(shape))
+    salient = None if saliency is None else to_array(saliency.reshape(shape))
+    for image in to_list(is_complex.flatten().nonzero().squeeze(1)):
+        is_salient = None if salient is None else salient[image] != 0
+        labels[image] = _masked(
+            labels[image], others[image], is_salient, kernel_size, keep_ignored, ignore_index
+        )
+    return result
+
+
+def _mask_batch(
+    prediction: Tensor,
+    pseudo_labels: Tensor,
+    saliency: Tensor | None,
+    is_complex: Tensor,
+    kernel_size: float,
+    keep_ignored: bool,
+    ignore_index: int,
+) -> Tensor:
+    """All images in one go: for a GPU, and compiled."""
+    is_salient = None if saliency is None else saliency.detach() != 0
+    masked = _masked(prediction, pseudo_labels, is_salient, kernel_size, keep_ignored, ignore_index)
+    return torch.where(is_complex[..., None, None], masked, prediction)
 
 
 def _masked(
     prediction: TensorOrArray,
     pseudo_labels: TensorOrArray,
-    salient: TensorOrArray | None,
+    is_salient: TensorOrArray | None,
     kernel_size: float,
     keep_ignored: bool,
     ignore_index: int,
 ) -> TensorOrArray:
-    """The label of complex images, of tensors or of arrays."""
+    """The labels of complex images, as tensors or as an array."""
     fills = prediction == 0
     is_ignored = pseudo_labels == ignore_index
     merged = _replaced(prediction, fills & ~is_ignored, pseudo_labels)
     mask = merged != 0
-    if salient is not None:
-        mask |= salient
+    if is_salient is not None:
+        mask |= is_salient
     becomes_ignored = ~dilated(mask, kernel_size)
     if keep_ignored:
         becomes_ignored |= fills & is_ignored
