@@ -9,7 +9,6 @@ from ._pom_thresholds import QUARTILES, Quartile, batch_thresholds
 from ._present import ClassArrays, class_arrays, masked_maps
 from ._values import (
     Array,
-    Bounds,
     compute_dtype,
     from_array,
     in_label_range,
@@ -57,7 +56,7 @@ def verify_mining(
     image_labels: Tensor,
     ignore_index: int,
     images: list[ClassArrays],
-    bounds: Bounds | None = None,
+    in_range: bool | None = None,
 ) -> None:
     """Values, for a CPU: ``images`` are the maps that are read."""
     if reads_values(cam):
@@ -65,7 +64,7 @@ def verify_mining(
         verify(
             multi_hot("image_labels", image_labels),
             in_label_range("labels", native_integers(labels), cam.shape[-3], ignore_index),
-            in_unit_interval("cam", *maps, bounds=bounds),
+            in_unit_interval("cam", *maps, holds=in_range),
         )
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ._array_masks import above, levels
-from ._values import Array, from_array, to_list
+from ._values import Array, bits, from_array, to_list
 
 Quartile = Literal["linear", "nested-median"]
 QUARTILES: tuple[Quartile, ...] = ("linear", "nested-median")
@@ -59,7 +59,8 @@ def _ranked(values: Array, rank: int) -> tuple[float, float]:
         counts = torch.bincount(from_array(values), minlength=256)
         up_to: list[int] = to_list(counts.cumsum(0))
         return levels()[bisect_right(up_to, rank)], levels()[bisect_right(up_to, following)]
-    ordered: Any = np.partition(values, rank)
+    ordered: Any = np.partition(bits(values, signed=True), rank)  # half the time of the values
+    ordered = ordered.view(values.dtype)
     return float(ordered[rank]), float(ordered[following:].min())
 
 

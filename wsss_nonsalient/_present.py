@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,21 +22,37 @@ def class_maps(cam: Tensor, image_labels: Tensor, dtype: torch.dtype) -> list[Cl
     Floating-point maps come as ``dtype``; uint8 ones stay, but for a ``dtype`` of float64.
     """
     images = cam.detach().reshape(-1, *cam.shape[-3:])
-    found: list[ClassMaps] = [[] for _ in range(len(images))]
-    present = image_labels.reshape(-1, cam.shape[-3]) != 0
-    pairs: list[tuple[int, int]] = to_list(present.nonzero())
-    for image, c in pairs:
-        one = images[image, c]
-        if one.dtype != torch.uint8 or dtype == torch.float64:
-            one = unit_interval(one, dtype)
-        found[image].append((c, one.contiguous()))
-    return found
+    is_kept = _is_kept(cam, dtype)
+    return [
+        [(c, (image[c] if is_kept else unit_interval(image[c], dtype)).contiguous()) for c in own]
+        for image, own in zip(images, _classes(image_labels), strict=True)
+    ]
 
 
 def class_arrays(cam: Tensor, image_labels: Tensor, dtype: torch.dtype) -> list[ClassArrays]:
     """The same, of a tensor on a CPU, as arrays."""
-    images = class_maps(cam, image_labels, dtype)
-    return [[(c, to_array(one)) for c, one in image] for image in images]
+    if not _is_kept(cam, dtype):
+        images = class_maps(cam, image_labels, dtype)
+        return [[(c, to_array(one)) for c, one in image] for image in images]
+    arrays: Any = to_array(cam.reshape(-1, *cam.shape[-3:]))  # maps of an array take less to get
+    return [
+        [(c, np.ascontiguousarray(image[c])) for c in own]
+        for image, own in zip(arrays, _classes(image_labels), strict=True)
+    ]
+
+
+def _is_kept(cam: Tensor, dtype: torch.dtype) -> bool:
+    return cam.dtype == dtype or (cam.dtype == torch.uint8 and dtype != torch.float64)
+
+
+def _classes(image_labels: Tensor) -> list[list[int]]:
+    """The classes of each image, ascending."""
+    present = image_labels.reshape(-1, image_labels.shape[-1]) != 0
+    found: list[list[int]] = [[] for _ in range(len(present))]
+    pairs: list[tuple[int, int]] = to_list(present.nonzero())
+    for image, c in pairs:
+        found[image].append(c)
+    return found
 
 
 def masked_maps(cam: Tensor, image_labels: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -19,8 +19,8 @@ from torch import Tensor
 from ._checks import WIDE_UNSIGNED, check_bool
 
 Array = np.ndarray[Any, np.dtype[Any]]
+_BITS_OF_ONE = {4: 0x3F800000, 8: 0x3FF0000000000000}  #: of float32 and of float64
 TensorOrArray = Any  #: for operators that both have alike
-Bounds = tuple[list[float], list[float]]  #: smallest and largest values of maps
 
 _value_checks: ContextVar[bool | None] = ContextVar("value_checks", default=None)
 
@@ -144,11 +144,24 @@ def finite(name: str, tensor: Tensor) -> Claim:
     return Claim(is_finite.all(), message)
 
 
-def in_unit_interval(name: str, *images: Tensor, bounds: Bounds | None = None) -> Claim:
+def bits(floats: Any, *, signed: bool) -> Any:
+    """The bits of floating-point values as integers, which are in the order of values from 0 on."""
+    return floats.view(f"{'i' if signed else 'u'}{floats.itemsize}")
+
+
+def is_in_unit_interval(image: Array) -> bool:
+    """Whether all values are in [0, 1], in one pass: their bits are at most those of 1."""
+    if image.dtype == np.uint8 or not image.size:
+        return True
+    if bits(image, signed=False).max() <= _BITS_OF_ONE[image.itemsize]:
+        return True
+    return bool(image.min() >= 0 and image.max() <= 1)  # there may be a -0.0
+
+
+def in_unit_interval(name: str, *images: Tensor, holds: bool | None = None) -> Claim:
     """Floating-point image-like tensors in [0, 1], without NaN; uint8 ones are.
 
-    ``bounds`` are smallest and largest values of them that are known already (0-d, NaN if a value
-    is).
+    ``holds``: what :func:`is_in_unit_interval` said of them, where that is known already.
     """
 
     def message() -> str:
@@ -157,15 +170,14 @@ def in_unit_interval(name: str, *images: Tensor, bounds: Bounds | None = None) -
         hint = "; see normalize_cam" if name == "cam" else ""
         return f"{name}: expected values in [0, 1], got {got}{hint}"
 
-    if bounds is None:
-        checked = [i for i in images if i.is_floating_point() and i.numel()]
-        if not all(is_eager_cpu(i) for i in checked):
-            lowest = torch.stack([i.amin() for i in checked])
-            highest = torch.stack([i.amax() for i in checked])
-            return Claim((lowest >= 0).all() & (highest <= 1).all(), message)
-        arrays = [to_array(i) for i in checked]
-        bounds = [i.min() for i in arrays], [i.max() for i in arrays]
-    return Claim(all(i >= 0 for i in bounds[0]) and all(i <= 1 for i in bounds[1]), message)
+    if holds is not None:
+        return Claim(holds, message)
+    checked = [i for i in images if i.is_floating_point() and i.numel()]
+    if all(is_eager_cpu(i) for i in checked):
+        return Claim(all(is_in_unit_interval(to_array(i)) for i in checked), message)
+    lowest = torch.stack([i.amin() for i in checked])
+    highest = torch.stack([i.amax() for i in checked])
+    return Claim((lowest >= 0).all() & (highest <= 1).all(), message)
 
 
 def multi_hot(name: str, labels: Tensor) -> Claim:
@@ -194,5 +206,8 @@ def in_label_range(name: str, labels: Tensor, num_classes: int, ignore_index: in
     if not info.min <= ignore_index <= info.max:
         labels = labels.to(torch.int64)  # a narrower one would wrap what it is compared with
     values = readable(labels)
-    outside = (values < 0) | (values > min(num_classes, info.max))
-    return Claim(~(outside & (values != ignore_index)).any(), message)
+    outside = values > min(num_classes, info.max)
+    if info.min < 0:
+        outside |= values < 0
+    outside &= values != ignore_index
+    return Claim(~outside.any(), message)

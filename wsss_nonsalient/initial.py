@@ -13,11 +13,11 @@ from ._checks import WIDE_UNSIGNED, Sizes, check_ignore_index, check_number, che
 from ._present import ClassArrays, class_arrays, masked_maps
 from ._values import (
     Array,
-    Bounds,
     compute_dtype,
     from_array,
     in_unit_interval,
     is_eager_cpu,
+    is_in_unit_interval,
     multi_hot,
     reads_values,
     to_array,
@@ -122,57 +122,52 @@ def _label_images(
     labels = torch.empty(saliency.shape, dtype=torch.int64 if dtype in WIDE_UNSIGNED else dtype)
     results = to_array(labels)
     narrow = np.dtype(np.uint8) if cam.shape[-3] < 256 else results.dtype
-    bounds: Bounds = ([], [])
+    in_range = True
     for result, maps, salient in zip(results, images, to_array(saliency), strict=True):
-        winner, ignored = _label_one(maps, salient, thresholds, narrow, bounds)
+        winner, ignored, is_valid = _label_one(maps, salient, thresholds, narrow)
         result[...] = replace(winner.astype(result.dtype, copy=False), ignored, ignore_index)
+        in_range &= is_valid
     if reads_values(cam):
         maps_read = (from_array(one) for maps in images for _, one in maps)
         verify(
             multi_hot("image_labels", image_labels),
-            in_unit_interval("cam", *maps_read, bounds=bounds),
+            in_unit_interval("cam", *maps_read, holds=in_range),
             in_unit_interval("saliency", saliency),
         )
     return labels.to(dtype)
 
 
 def _label_one(
-    maps: ClassArrays,
-    saliency: Array,
-    thresholds: _Thresholds,
-    dtype: np.dtype[Any],
-    bounds: Bounds,
-) -> tuple[Array, Array]:
-    """The winner of each pixel of an image, (H, W), and a mask of the pixels to ignore.
+    maps: ClassArrays, saliency: Array, thresholds: _Thresholds, dtype: np.dtype[Any]
+) -> tuple[Array, Array, bool]:
+    """The winner of each pixel of an image, (H, W), where to ignore it, and whether maps are valid.
 
     What the foreground threshold sets to 0 never changes which map is the strongest, so the maps
-    are compared as they are, and the strongest alone with the threshold. Bounds of the values are
-    taken while the maps are at hand.
+    are compared as they are, and the strongest alone with the threshold. Values are checked while
+    the maps are at hand.
     """
     background = 1 - saliency
     unsure = at_least(saliency, thresholds.saliency)
     if not maps:
-        return np.zeros(saliency.shape, dtype), unsure
-    sure = _above(background, thresholds.conflict, thresholds.fg)
-    conflict = np.zeros(saliency.shape, bool)
+        return np.zeros(saliency.shape, dtype), unsure, True
+    counts = np.dtype(np.uint8 if len(maps) < 255 else np.uint16)
+    confident = as_integers(_above(background, thresholds.conflict, thresholds.fg), counts)
     first, strongest = maps[0]
     winner = np.full(saliency.shape, first + 1, dtype)
+    is_valid = True
     for c, one in maps:
-        if c != first:
-            winner = replace(winner, one > strongest, c + 1)
+        is_valid &= is_in_unit_interval(one)
+        confident += as_integers(_above(one, thresholds.conflict, thresholds.fg), counts)
+        if c != first:  # classes ascend, so a later one is the larger number
+            wins = as_integers(one > strongest, dtype)
+            np.maximum(winner, wins * dtype.type(c + 1), out=winner)
             own = None if strongest is maps[0][1] else strongest  # the caller's is not written to
             strongest = np.maximum(strongest, one, out=own)
-        also_sure = _above(one, thresholds.conflict, thresholds.fg)
-        conflict |= sure & also_sure
-        sure |= also_sure
-        if one.dtype != np.uint8:
-            bounds[0].append(one.min())
-    if strongest.dtype != np.uint8:
-        bounds[1].append(strongest.max())  # of all maps, and NaN if one has it
     is_object = _unit(strongest, saliency.dtype) > background
     is_object &= at_least(strongest, thresholds.fg)
     unsure |= _above(strongest, thresholds.attention, thresholds.fg)
-    return winner * as_integers(is_object, dtype), conflict | (unsure & ~is_object)
+    ignored = (confident >= 2) | (unsure & ~is_object)
+    return winner * as_integers(is_object, dtype), ignored, is_valid
 
 
 def _above(maps: Array, threshold: float, fg_threshold: float) -> Array:

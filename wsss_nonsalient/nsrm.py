@@ -172,14 +172,13 @@ def _masked(
 ) -> TensorOrArray:
     """The labels of complex images, as tensors or as an array."""
     fills = prediction == 0
-    is_ignored = pseudo_labels == ignore_index
-    merged = _replaced(prediction, fills & ~is_ignored, pseudo_labels)
+    merged = _replaced(prediction, fills & (pseudo_labels != ignore_index), pseudo_labels)
     mask = merged != 0
     if is_salient is not None:
         mask |= is_salient
     becomes_ignored = ~dilated(mask, kernel_size)
     if keep_ignored:
-        becomes_ignored |= fills & is_ignored
+        becomes_ignored |= fills & (pseudo_labels == ignore_index)
     return _replaced(merged, becomes_ignored, ignore_index)
 
 

@@ -11,7 +11,7 @@ from ._pom_inputs import batch_to_mine, check_mining, images_to_mine, verify_min
 from ._pom_thresholds import Quartile as Quartile
 from ._pom_thresholds import map_threshold
 from ._rivals import rivals_of_batch, rivals_of_images
-from ._values import Array, Bounds, compute_dtype, from_array, is_eager_cpu
+from ._values import Array, compute_dtype, from_array, is_eager_cpu, is_in_unit_interval
 
 
 def pom_thresholds(
@@ -157,7 +157,7 @@ def _refine_images(
     """Image by image and class by class, as arrays: for a CPU."""
     images, flat = images_to_mine(cam, labels, image_labels)
     refined = np.empty_like(flat)
-    bounds: Bounds = ([], [])
+    in_range = True
     for result, maps, one in zip(refined, images, flat, strict=True):
         believed: Array = np.zeros(one.shape, bool)
         rivals: list[Array] = []
@@ -166,9 +166,7 @@ def _refine_images(
         for position, (c, one_map) in enumerate(maps):
             mines = above(one_map, map_threshold(one_map, one == c + 1, bg_threshold, quartile))
             believed |= mines & ~rivals[position] if rivals else mines
-            if one_map.dtype != np.uint8:  # bounds are taken while the map is at hand
-                bounds[0].append(one_map.min())
-                bounds[1].append(one_map.max())
+            in_range &= is_in_unit_interval(one_map)  # while the map is at hand
         result[...] = replace(one, believed & (one == 0), ignore_index)
-    verify_mining(cam, labels, image_labels, ignore_index, images, bounds)
+    verify_mining(cam, labels, image_labels, ignore_index, images, in_range)
     return from_array(refined).reshape(labels.shape).to(labels.dtype)
