@@ -169,6 +169,16 @@ def test_more_classes_than_uint8_holds() -> None:
     assert labels.tolist() == [[300, 300]]
 
 
+@pytest.mark.parametrize("count", [2, 253, 254, 255, 256, 257, 511])
+def test_any_number_of_sure_classes_is_a_conflict(count: int) -> None:
+    """More of them than a byte counts to, with the background's."""
+    one = torch.ones(count)
+    labels = initial_labels(
+        one[:, None, None], torch.zeros(1, 1), one, dtype=torch.int16, ignore_index=-1
+    )
+    assert labels.tolist() == [[-1]]
+
+
 CALLS = {
     "defaults": lambda images: images.call(initial_labels, NAMES),
     "thresholds": lambda images: images.call(initial_labels, NAMES, **OPTIONS[1]),

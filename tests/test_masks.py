@@ -137,6 +137,21 @@ def test_levels_compare_as_their_values(threshold: float) -> None:
         assert_same(torch.from_numpy(at_least), values >= threshold)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_range_of_values_is_told_by_their_bits(dtype: type[np.floating[Any]]) -> None:
+    info = np.finfo(dtype)
+    inside = [0.0, -0.0, info.smallest_subnormal, info.tiny, 0.5, 1 - info.epsneg, 1.0]
+    outside: list[Any] = [
+        -info.smallest_subnormal, -0.5, -1.0, 1 + info.eps, 2.0, info.max, np.inf, -np.inf, np.nan,
+        -np.nan,
+    ]  # fmt: skip
+    values = np.array(inside, dtype)
+    assert _values.is_in_unit_interval(values)
+    assert _values.is_in_unit_interval(values[:0])
+    for wrong in outside:
+        assert not _values.is_in_unit_interval(np.append(values, dtype(wrong)))
+
+
 @pytest.mark.parametrize("kind", [float, np.float64, np.float32, Fraction])
 def test_the_type_of_a_threshold_does_not_matter(kind: Callable[[float], Any]) -> None:
     """NumPy compares float32 with its own float64 numbers in float64, where 0.3 is less."""
