@@ -167,17 +167,6 @@ def test_the_type_of_a_threshold_does_not_matter(kind: Callable[[float], Any]) -
     assert found.tolist() == [torch.inf]
 
 
-@pytest.mark.parametrize(
-    ("lowest", "highest", "narrow"),
-    [(0, 2**15 - 1, True), (-(2**15), 0, True), (0, 2**15, False), (-(2**15) - 1, 0, False)],
-)
-def test_wide_labels_are_narrowed_where_they_fit(lowest: int, highest: int, narrow: bool) -> None:
-    labels = torch.tensor([[lowest, 5, highest]])
-    found = _masks.narrowed(labels)
-    assert found.dtype == (torch.int16 if narrow else torch.int64)
-    assert torch.equal(found.long(), labels)
-
-
 @pytest.mark.parametrize("size", [(1, 1), (1, 3)])
 def test_one_value_is_its_own_quartile_both_ways(
     size: tuple[int, int], plain_ways: pytest.MonkeyPatch

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests import reference
-from wsss_nonsalient import SegmentationResults, SegmentationScore, value_checks
+from wsss_nonsalient import SegmentationResults, SegmentationScore, _confusion, value_checks
 
 
 def score(
@@ -158,15 +158,69 @@ def test_narrow_labels_are_not_wrapped(
             SegmentationScore(3, ignore_index=index).update(wrong * 0, wrong)
 
 
+LABEL_DTYPES = [(torch.uint8, 255), (torch.int8, -1), (torch.int16, -3), (torch.int64, 2**40)]
+
+
+@pytest.mark.parametrize(("dtype", "ignore_index"), LABEL_DTYPES)
+@pytest.mark.parametrize("with_region", [False, True])
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (2, 300, 450)])
+def test_both_ways_count_pair_by_pair(
+    dtype: torch.dtype,
+    ignore_index: int,
+    with_region: bool,
+    size: tuple[int, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More pixels than are counted at once, alike ones next to each other; and a GPU's way."""
+    random = torch.Generator().manual_seed(1)
+    maps: list[Tensor] = []
+    for _ in range(2):
+        labels = torch.randint(0, 7, size, generator=random).sort().values
+        ignored = torch.rand(size, generator=random) < 0.2
+        maps.append(labels.masked_fill(ignored, ignore_index).to(dtype))
+    region = torch.rand(size, generator=random) < 0.6 if with_region else None
+    counted = torch.ones(size, dtype=torch.bool) if region is None else region
+    expected = torch.zeros(7, 8, dtype=torch.int64)
+    for row in range(7):
+        for column, label in enumerate([*range(7), ignore_index]):
+            pairs = (maps[1] == row) & (maps[0] == label) & counted
+            expected[row, column] = int(pairs.sum())
+    for _ in range(2):
+        counter = SegmentationScore(7, ignore_index=ignore_index)
+        counter.update(*maps, region=region)
+        assert torch.equal(counter.confusion, expected)
+        monkeypatch.setattr(_confusion, "is_eager_cpu", lambda _: False)
+
+
+@pytest.mark.parametrize("name", ["prediction", "target"])
+@pytest.mark.parametrize("wrong", [7, 200, -1])
+@pytest.mark.parametrize("way", ["CPU", "GPU"])
+def test_a_wrong_label_anywhere_counts_nothing(
+    name: str, wrong: int, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way == "GPU":
+        monkeypatch.setattr(_confusion, "is_eager_cpu", lambda _: False)
+    maps = {key: torch.zeros(300, 500, dtype=torch.int16) for key in ("prediction", "target")}
+    maps[name][-1, -1] = wrong
+    counter = SegmentationScore(7)
+    with pytest.raises(ValueError, match=f"^{name}: expected labels 0 to 6 or 255.*got {wrong}"):
+        counter.update(**maps)
+    assert not counter.confusion.any()
+    with value_checks(False):
+        counter.update(**maps)
+    assert counter.confusion[0, 0] == 300 * 500 - 1
+    assert counter.confusion[0, -1] == (name == "prediction")
+
+
 def test_value_checks_off_still_counts() -> None:
     with value_checks(False):
         results = score(torch.tensor([[0, 1]]), torch.tensor([[0, 1]]), 2)
     assert results.mean_iou == 1
 
 
-@pytest.mark.parametrize("num_classes", [180, 181, 200, 254])
+@pytest.mark.parametrize("num_classes", [89, 90, 91, 180, 181, 200, 254])
 def test_counts_of_many_classes(num_classes: int) -> None:
-    """The number of a pair of labels needs more than 15 bits from 181 classes on."""
+    """The number of a pair of labels needs more than 15 bits from 181 classes on, or from 90."""
     target = torch.arange(num_classes)[None]
     score = SegmentationScore(num_classes)
     score.update(target.flip(-1), target)

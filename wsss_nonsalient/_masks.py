@@ -54,15 +54,6 @@ def replace(labels: Tensor, mask: Tensor, value: int | Tensor) -> Tensor:
     return labels + (value - labels) * own
 
 
-def narrowed(labels: Tensor) -> Tensor:
-    """On a CPU, wide integer labels as int16 if they all fit: fewer bytes for what follows."""
-    if not is_eager_cpu(labels) or labels.element_size() <= 2 or labels.numel() == 0:
-        return labels
-    lowest, highest = labels.aminmax()
-    fits = int(lowest) >= -(2**15) and int(highest) < 2**15
-    return labels.to(torch.int16) if fits else labels
-
-
 def _compared(compare: Callable[[Any, Any], Any], left: Tensor, right: float | Tensor) -> Tensor:
     if not is_eager_cpu(left):
         compared: Tensor = compare(left, right)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ._checks import Sizes, check_ignore_index, check_integer, check_tensor
-from ._masks import equals, is_set, narrowed, replace
+from ._confusion import confusion_matrix
 from ._values import in_label_range, native_integers, reads_values, verify
 
 
@@ -89,32 +89,17 @@ class SegmentationScore:
         check_tensor("target", target, "* H W", "label", sizes)
         if region is not None:
             check_tensor("region", region, "* H W", "bool", sizes)
-        prediction, target = (
-            narrowed(native_integers(prediction)),
-            narrowed(native_integers(target)),
+        prediction, target = native_integers(prediction), native_integers(target)
+        counts, are_labels = confusion_matrix(
+            prediction, target, region, self.num_classes, self.ignore_index
         )
-        highest = self.num_classes - 1
-        if reads_values(target):
+        if reads_values(target) and not are_labels:
+            highest, ignored = self.num_classes - 1, self.ignore_index
             verify(
-                in_label_range("prediction", prediction, highest, self.ignore_index),
-                in_label_range("target", target, highest, self.ignore_index),
+                in_label_range("prediction", prediction, highest, ignored),
+                in_label_range("target", target, highest, ignored),
             )
-        # ignored pixels get a row, or a column, of their own, so that all are counted in one go
-        side = self.num_classes + 1
-        dtype = torch.int16 if side * side < 2**15 else torch.int64
-        row = self._numbered(target, dtype)
-        if region is not None:
-            row = replace(row, is_set(region) ^ 1, self.num_classes)
-        cells = row.mul_(side).add_(self._numbered(prediction, dtype))
-        counts = torch.bincount(cells.flatten(), minlength=side * side).cpu()
-        self.confusion = self.confusion + counts.view(side, side)[:-1]
-
-    def _numbered(self, labels: Tensor, dtype: torch.dtype) -> Tensor:
-        """A copy of the labels with ``num_classes`` in place of ``ignore_index``."""
-        ignored = equals(labels, self.ignore_index)
-        if torch.iinfo(labels.dtype).max >= self.num_classes:
-            return replace(labels, ignored, self.num_classes).to(dtype, copy=True)
-        return replace(labels.to(dtype, copy=True), ignored, self.num_classes)
+        self.confusion = self.confusion + counts[:-1]
 
     def compute(self) -> SegmentationResults:
         """Scores of all pixels counted so far.
