@@ -94,11 +94,9 @@ def initial_labels(
     thresholds = _Thresholds(
         fg_threshold, conflict_threshold, attention_threshold, saliency_threshold
     )
-    salient = unit_interval(saliency.detach(), compute_dtype(cam, saliency)).reshape(
-        -1, *saliency.shape[-2:]
-    )
     label = _label_images if is_eager_cpu(cam) else _label_batch
-    labels = label(cam, salient, image_labels, thresholds, ignore_index, dtype)
+    flat = saliency.reshape(-1, *saliency.shape[-2:])
+    labels = label(cam, flat, image_labels, thresholds, ignore_index, dtype)
     return labels.reshape(saliency.shape)
 
 
@@ -118,13 +116,15 @@ def _label_images(
     dtype: torch.dtype,
 ) -> Tensor:
     """Image by image and class by class, in few passes over little memory: for a CPU."""
-    images = class_arrays(cam, image_labels, saliency.dtype)
+    compute = compute_dtype(cam, saliency)
+    images = class_arrays(cam, image_labels, compute)
     labels = torch.empty(saliency.shape, dtype=torch.int64 if dtype in WIDE_UNSIGNED else dtype)
     results = to_array(labels)
     narrow = np.dtype(np.uint8) if cam.shape[-3] < 256 else results.dtype
     in_range = True
     for result, maps, salient in zip(results, images, to_array(saliency), strict=True):
-        winner, ignored, is_valid = _label_one(maps, salient, thresholds, narrow)
+        evidence = to_array(unit_interval(from_array(salient), compute))
+        winner, ignored, is_valid = _label_one(maps, evidence, thresholds, narrow)
         result[...] = replace(winner.astype(result.dtype, copy=False), ignored, ignore_index)
         in_range &= is_valid
     if reads_values(cam):
@@ -193,6 +193,7 @@ def _label_batch(
     dtype: torch.dtype,
 ) -> Tensor:
     """All images and classes in one go: for a GPU, and compiled."""
+    saliency = unit_interval(saliency.detach(), compute_dtype(cam, saliency))
     maps, _ = masked_maps(cam, image_labels, saliency.dtype)
     if reads_values(cam):
         verify(
