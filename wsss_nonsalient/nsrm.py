@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -118,11 +120,18 @@ def nsrm_mask(
     if restrict_to_image_labels:
         native, void = _drop_absent(native, others, image_labels, ignore_index)
     is_complex = (image_labels != 0).sum(dim=-1) >= min_classes
+    options = _Options(kernel_size, keep_ignored, ignore_index)
     mask = _mask_images if is_eager_cpu(prediction) else _mask_batch
-    result = mask(native, others, saliency, is_complex, kernel_size, keep_ignored, ignore_index)
+    result = mask(native, others, saliency, is_complex, options)
     if void is not None:
         result = result.masked_fill(void, ignore_index)
     return result.to(prediction.dtype)
+
+
+class _Options(NamedTuple):
+    kernel_size: float
+    keep_ignored: bool
+    ignore_index: int
 
 
 def _mask_images(
@@ -130,9 +139,7 @@ def _mask_images(
     pseudo_labels: Tensor,
     saliency: Tensor | None,
     is_complex: Tensor,
-    kernel_size: float,
-    keep_ignored: bool,
-    ignore_index: int,
+    options: _Options,
 ) -> Tensor:
     """Complex images one by one, which stay in the cache, and no other: for a CPU."""
     shape = -1, *prediction.shape[-2:]
@@ -141,9 +148,7 @@ def _mask_images(
     salient = None if saliency is None else to_array(saliency.reshape(shape))
     for image in to_list(is_complex.flatten().nonzero().squeeze(1)):
         is_salient = None if salient is None else salient[image] != 0
-        labels[image] = _masked(
-            labels[image], others[image], is_salient, kernel_size, keep_ignored, ignore_index
-        )
+        labels[image] = _masked(labels[image], others[image], is_salient, options)
     return result
 
 
@@ -152,13 +157,11 @@ def _mask_batch(
     pseudo_labels: Tensor,
     saliency: Tensor | None,
     is_complex: Tensor,
-    kernel_size: float,
-    keep_ignored: bool,
-    ignore_index: int,
+    options: _Options,
 ) -> Tensor:
     """All images in one go: for a GPU, and compiled."""
     is_salient = None if saliency is None else saliency.detach() != 0
-    masked = _masked(prediction, pseudo_labels, is_salient, kernel_size, keep_ignored, ignore_index)
+    masked = _masked(prediction, pseudo_labels, is_salient, options)
     return torch.where(is_complex[..., None, None], masked, prediction)
 
 
@@ -166,11 +169,10 @@ def _masked(
     prediction: TensorOrArray,
     pseudo_labels: TensorOrArray,
     is_salient: TensorOrArray | None,
-    kernel_size: float,
-    keep_ignored: bool,
-    ignore_index: int,
+    options: _Options,
 ) -> TensorOrArray:
     """The labels of complex images, as tensors or as an array."""
+    kernel_size, keep_ignored, ignore_index = options
     fills = prediction == 0
     merged = _replaced(prediction, fills & (pseudo_labels != ignore_index), pseudo_labels)
     mask = merged != 0
