@@ -21,7 +21,7 @@ from tests.conventions import (
     flips_up_and_down,
 )
 from tests.helpers import BATCHES, assert_same, make_images, properties
-from wsss_nonsalient import dilate
+from wsss_nonsalient import dilate, dilation
 
 SIZES = [(1, 1), (1, 9), (9, 1), (13, 17)]
 KERNELS = [1, 2, 3, 4, 5, 8, 11, 12, 17, 30, 31, 34, 35, 64]
@@ -177,3 +177,18 @@ def test_refuses(change: dict[str, Any], error: type[Exception], message: str) -
     dilate(**arguments)
     with pytest.raises(error, match=message):
         dilate(**(arguments | change))
+
+
+@pytest.mark.parametrize("side", [1, 2, 5, 40])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_both_ways_take_any_memory_layout(
+    side: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = torch.Generator().manual_seed(side)
+    image = torch.randint(0, 2, (7, 3, 11), generator=random).to(dtype).permute(1, 2, 0)
+    expected = dilate(image.contiguous(), side)
+    for _ in range(2):
+        found = dilate(image, side)
+        assert_same(found, expected)
+        assert found.data_ptr() != image.data_ptr()
+        monkeypatch.setattr(dilation, "readable", lambda mask: mask)  # a GPU's way

@@ -152,6 +152,28 @@ def test_the_range_of_values_is_told_by_their_bits(dtype: type[np.floating[Any]]
         assert not _values.is_in_unit_interval(np.append(values, dtype(wrong)))
 
 
+@pytest.mark.parametrize("kind", [np.int16, np.int64, np.uint64])
+def test_the_type_of_ignore_index_does_not_matter(kind: type[np.integer[Any]]) -> None:
+    """NumPy adds int64 and its own uint64 numbers in float64."""
+    ignored = min(np.iinfo(kind).max, 2**63 - 1)
+    images = make_images(3, (2,), num_classes=4)
+    cam, present = images.cam, images.image_labels
+    labels, prediction = (
+        own.long().masked_fill(own == 255, ignored) for own in (images.labels, images.prediction)
+    )
+    calls: list[Callable[[Any], torch.Tensor]] = [
+        lambda i: wn.initial_labels(
+            cam, images.saliency, present, ignore_index=i, dtype=torch.int64
+        ),
+        lambda i: wn.pom_refine(labels, cam, present, ignore_index=i),
+        lambda i: wn.pom_weights(cam, labels, present, ignore_index=i),
+        lambda i: wn.nsrm_mask(prediction, labels, present, ignore_index=i, kernel_size=3),
+        lambda i: wn.ignore_sparse_labels(labels, min_object_ratio=1, ignore_index=i),
+    ]
+    for call in calls:
+        assert_same(call(kind(ignored)), call(ignored))
+
+
 @pytest.mark.parametrize("kind", [float, np.float64, np.float32, Fraction])
 def test_the_type_of_a_threshold_does_not_matter(kind: Callable[[float], Any]) -> None:
     """NumPy compares float32 with its own float64 numbers in float64, where 0.3 is less."""

@@ -185,10 +185,11 @@ def check_size(name: str, size: Sequence[int]) -> tuple[int, int]:
 
 def check_ignore_index(
     ignore_index: int, dtypes: dict[str, torch.dtype], num_classes: int | None = None
-) -> None:
+) -> int:
     """Check that ``ignore_index`` is no label and that it and all labels fit the dtypes.
 
-    ``num_classes`` counts foreground classes, so labels are 0..num_classes.
+    ``num_classes`` counts foreground classes, so labels are 0..num_classes. Returns it as Python's
+    int: NumPy's own decide in which dtype arrays are compared and added.
     """
     check_integer("ignore_index", ignore_index, minimum=-(2**63))
     highest = num_classes or 0
@@ -207,6 +208,7 @@ def check_ignore_index(
                 f"{name}: expected a dtype that holds the labels 0 to {highest} and ignore_index "
                 f"{ignore_index}, got {dtype} with {info.min} to {largest}"
             )
+    return int(ignore_index)
 
 
 def check_keys(keys: Sequence[str]) -> list[str]:

@@ -29,8 +29,8 @@ def check_mining(
     quartile: Quartile,
     ignore_index: int,
     rival_threshold: float | None = None,
-) -> None:
-    """Types, shapes and options."""
+) -> int:
+    """Check types, shapes and options, and return ``ignore_index`` as Python's int."""
     sizes = Sizes()
     check_tensor("cam", cam, "* C H W", "image", sizes)
     check_tensor("labels", labels, "* H W", "label", sizes)
@@ -39,7 +39,7 @@ def check_mining(
     check_choice("quartile", quartile, QUARTILES)
     if rival_threshold is not None:
         check_number("rival_threshold", rival_threshold)
-    check_ignore_index(ignore_index, {"labels": labels.dtype}, sizes["C"])
+    return check_ignore_index(ignore_index, {"labels": labels.dtype}, sizes["C"])
 
 
 def images_to_mine(

@@ -99,7 +99,7 @@ def confident_labels(
     if dtype is None:
         dtype = torch.uint8 if pseudo_labels is None else pseudo_labels.dtype
     dtypes["dtype"] = dtype
-    check_ignore_index(ignore_index, dtypes, sizes["C"])
+    ignore_index = check_ignore_index(ignore_index, dtypes, sizes["C"])
 
     other = None
     if pseudo_labels is not None:

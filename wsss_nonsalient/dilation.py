@@ -59,11 +59,13 @@ def dilated(mask: TensorOrArray, kernel_size: float) -> TensorOrArray:
     """Dilation of a mask (*, H, W) of bool or integers, a tensor or an array."""
     height, width = mask.shape[-2:]
     side = _side(kernel_size, max(height, width))
+    if side == 1:
+        return mask.clone() if isinstance(mask, Tensor) else mask.copy()
     reach = _reach(side, height), _reach(side, width)
     shape = math.prod(mask.shape[:-2]), height, width
     if isinstance(mask, Tensor):
         values = mask.to(torch.uint8) if mask.dtype == torch.bool else mask
-        result = _dilated_tensors(values.reshape(shape), *reach)
+        result = _dilated_tensors(values.reshape(shape).contiguous(), *reach)
         return result.reshape(mask.shape).to(mask.dtype)
     values = mask.view(np.uint8) if mask.dtype == bool else mask
     arrays: Any = _dilated_arrays(values.reshape(shape), *reach)

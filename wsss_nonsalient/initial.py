@@ -89,7 +89,7 @@ def initial_labels(
     check_number("conflict_threshold", conflict_threshold)
     check_number("attention_threshold", attention_threshold)
     check_number("saliency_threshold", saliency_threshold, hint="; is it n / 255?")
-    check_ignore_index(ignore_index, {"dtype": dtype}, sizes["C"])
+    ignore_index = check_ignore_index(ignore_index, {"dtype": dtype}, sizes["C"])
 
     thresholds = _Thresholds(
         fg_threshold, conflict_threshold, attention_threshold, saliency_threshold

@@ -101,7 +101,7 @@ def nsrm_mask(
     check_bool("keep_ignored", keep_ignored)
     check_bool("restrict_to_image_labels", restrict_to_image_labels)
     dtypes = {"prediction": prediction.dtype, "pseudo_labels": pseudo_labels.dtype}
-    check_ignore_index(ignore_index, dtypes, sizes["C"])
+    ignore_index = check_ignore_index(ignore_index, dtypes, sizes["C"])
 
     if reads_values(prediction):
         claims = [

@@ -66,7 +66,7 @@ def pom_thresholds(
         >>> pom_thresholds(cam, labels, torch.tensor([1, 1]))
         tensor([0.5000, 0.6500])
     """
-    check_mining(cam, labels, image_labels, bg_threshold, quartile, ignore_index)
+    ignore_index = check_mining(cam, labels, image_labels, bg_threshold, quartile, ignore_index)
     if is_eager_cpu(cam):
         images, flat = images_to_mine(cam, labels, image_labels)
         found = torch.full((len(images), cam.shape[-3]), torch.inf, dtype=compute_dtype(cam))
@@ -130,7 +130,9 @@ def pom_refine(
         >>> pom_refine(torch.tensor([[0, 1, 1, 0]]), cam, torch.tensor([1]))
         tensor([[  0,   1,   1, 255]])
     """
-    check_mining(cam, labels, image_labels, bg_threshold, quartile, ignore_index, rival_threshold)
+    ignore_index = check_mining(
+        cam, labels, image_labels, bg_threshold, quartile, ignore_index, rival_threshold
+    )
     if is_eager_cpu(cam):
         return _refine_images(
             labels, cam, image_labels, bg_threshold, quartile, rival_threshold, ignore_index

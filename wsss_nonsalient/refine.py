@@ -170,7 +170,7 @@ def random_walk_fill(
     check_number("min_probability", min_probability)
     check_number("beta", beta, high=1e6)
     _check_edge_threshold(edge_threshold)
-    check_ignore_index(ignore_index, {"labels": labels.dtype})
+    ignore_index = check_ignore_index(ignore_index, {"labels": labels.dtype})
     native = native_integers(labels)
     if reads_values(labels):
         verify(

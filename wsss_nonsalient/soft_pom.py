@@ -73,7 +73,9 @@ def pom_weights(
         >>> pom_weights(cam, labels, torch.tensor([1]), softness=0.25)
         tensor([[1.0000, 1.0000, 0.5000, 0.0000, 0.0000]])
     """
-    check_mining(cam, labels, image_labels, bg_threshold, quartile, ignore_index, rival_threshold)
+    ignore_index = check_mining(
+        cam, labels, image_labels, bg_threshold, quartile, ignore_index, rival_threshold
+    )
     check_number("softness", softness)
     if is_eager_cpu(cam):
         images, arrays = images_to_mine(cam, labels, image_labels)

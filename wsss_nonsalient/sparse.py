@@ -46,7 +46,7 @@ def ignore_sparse_labels(
     """
     check_tensor("labels", labels, "* H W", "label", Sizes())
     check_number("min_object_ratio", min_object_ratio)
-    check_ignore_index(ignore_index, {"labels": labels.dtype})
+    ignore_index = check_ignore_index(ignore_index, {"labels": labels.dtype})
     native = native_integers(labels)
     if reads_values(labels):
         highest = torch.iinfo(native.dtype).max
