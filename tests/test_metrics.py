@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -212,17 +214,29 @@ def test_a_wrong_label_anywhere_counts_nothing(
     assert counter.confusion[0, -1] == (name == "prediction")
 
 
+def test_the_type_of_the_number_of_classes_does_not_matter() -> None:
+    number: Any = np.uint8(255)
+    assert SegmentationScore(number).confusion.shape == (255, 256)
+
+
+def test_the_default_device_does_not_matter() -> None:
+    labels, counter = torch.ones(1, 2, 3, dtype=torch.uint8), SegmentationScore(2)
+    with torch.device("meta"):
+        counter.update(labels, labels)
+    assert counter.confusion[1, 1] == 6
+
+
 def test_value_checks_off_still_counts() -> None:
     with value_checks(False):
         results = score(torch.tensor([[0, 1]]), torch.tensor([[0, 1]]), 2)
     assert results.mean_iou == 1
 
 
-@pytest.mark.parametrize("num_classes", [89, 90, 91, 180, 181, 200, 254])
+@pytest.mark.parametrize("num_classes", [89, 90, 91, 180, 181, 200, 254, 400])
 def test_counts_of_many_classes(num_classes: int) -> None:
     """The number of a pair of labels needs more than 15 bits from 181 classes on, or from 90."""
     target = torch.arange(num_classes)[None]
-    score = SegmentationScore(num_classes)
+    score = SegmentationScore(num_classes, ignore_index=-1)
     score.update(target.flip(-1), target)
     assert torch.equal(score.confusion[:, :-1], torch.eye(num_classes).long().flip(-1))
     assert not score.confusion[:, -1].any()

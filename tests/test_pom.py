@@ -329,3 +329,11 @@ def test_refuses_a_wrong_rival_threshold() -> None:
     ):
         with pytest.raises(error, match=message):
             pom_refine(**arguments(), rival_threshold=value)  # type: ignore[arg-type]
+
+
+def test_labels_of_one_image_for_all_give_a_result_of_their_own() -> None:
+    images = make_images(2, (3,), num_classes=2)
+    labels = images.labels[:1].expand(3, -1, -1)
+    refined = pom_refine(labels, images.cam, images.image_labels)
+    assert refined.is_contiguous()
+    assert_same(refined, pom_refine(labels.clone(), images.cam, images.image_labels))

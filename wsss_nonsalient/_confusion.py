@@ -40,22 +40,24 @@ def _count_arrays(
     """The counts, part by part, and whether all labels are some: for a CPU."""
     side = num_classes + 1
     num_cells = side * side
-    dtype = np.dtype(np.int16 if _LANES * num_cells <= 2**15 else np.int64)
-    columns = _Numbers(prediction, num_classes, ignore_index, dtype)
-    rows = _Numbers(target, num_classes, ignore_index, dtype)
+    # counters are added up for each part, so there are to be few of them beside its pixels
+    num_lanes, size = (_LANES, _PART) if _LANES * num_cells <= _PART else (1, max(_PART, num_cells))
+    dtype = np.dtype(np.int16 if num_lanes * num_cells <= 2**15 else np.int64)
+    columns = _Numbers(prediction, num_classes, ignore_index, dtype, size)
+    rows = _Numbers(target, num_classes, ignore_index, dtype, size)
     regions = None if region is None else to_array(region.flatten())
-    lanes: Any = np.tile(np.arange(_LANES, dtype=dtype) * num_cells, _PART // _LANES)
-    counts = torch.zeros(_LANES * num_cells, dtype=torch.int64)
-    for start in range(0, target.numel(), _PART):
-        part = slice(start, start + _PART)
+    lanes: Any = np.tile(np.arange(num_lanes, dtype=dtype) * num_cells, size // num_lanes)
+    counts = torch.zeros(num_lanes * num_cells, dtype=torch.int64, device="cpu")
+    for start in range(0, target.numel(), size):
+        part = slice(start, start + size)
         cells = rows.of(part)
         if regions is not None:
             cells = replace(cells, ~regions[part], num_classes)
         cells *= side
         cells += columns.of(part)
         cells += lanes[: len(cells)]
-        counts += torch.bincount(from_array(cells), minlength=_LANES * num_cells)
-    counts = counts.view(_LANES, num_cells).sum(dim=0)
+        counts += torch.bincount(from_array(cells), minlength=num_lanes * num_cells)
+    counts = counts.view(num_lanes, num_cells).sum(dim=0)
     return counts, rows.are_labels and columns.are_labels
 
 
@@ -63,7 +65,12 @@ class _Numbers:
     """Labels with ``num_classes`` in place of all that are none, part by part."""
 
     def __init__(
-        self, labels: Tensor, num_classes: int, ignore_index: int, dtype: np.dtype[Any]
+        self,
+        labels: Tensor,
+        num_classes: int,
+        ignore_index: int,
+        dtype: np.dtype[Any],
+        part_size: int,
     ) -> None:
         if num_classes > torch.iinfo(labels.dtype).max:
             labels = labels.to(torch.int64)
@@ -71,7 +78,7 @@ class _Numbers:
         self.ignore_index, self.num_classes, self.dtype = ignore_index, num_classes, dtype
         self.are_labels = True  #: whether all others up to now were ``ignore_index``
         # an array, with which NumPy takes a tenth of the minimum's time with a number
-        shape = min(_PART, len(self.labels))
+        shape = min(part_size, len(self.labels))
         self.largest: Any = np.full(shape, num_classes, bits(self.labels, signed=False).dtype)
 
     def of(self, part: slice) -> Array:

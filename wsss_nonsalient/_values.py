@@ -108,7 +108,7 @@ def from_array(array: Any) -> Tensor:
 def to_array(tensor: Tensor) -> Array:
     """The values of a tensor on a CPU; of half precision, which NumPy is slow at, in float32."""
     is_half = tensor.dtype in (torch.float16, torch.bfloat16)
-    array: Array = (tensor.float() if is_half else tensor).detach().numpy()
+    array: Array = (tensor.float() if is_half else tensor).detach().resolve_neg().numpy()
     return array
 
 

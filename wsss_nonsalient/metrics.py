@@ -65,7 +65,8 @@ class SegmentationScore:
         check_ignore_index(ignore_index, {}, num_classes - 1)
         self.num_classes = int(num_classes)
         self.ignore_index = int(ignore_index)
-        self.confusion = torch.zeros(num_classes, num_classes + 1, dtype=torch.int64)
+        shape = self.num_classes, self.num_classes + 1
+        self.confusion = torch.zeros(shape, dtype=torch.int64)
 
     def __repr__(self) -> str:
         return f"SegmentationScore({self.num_classes}, ignore_index={self.ignore_index})"

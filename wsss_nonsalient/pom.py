@@ -158,7 +158,7 @@ def _refine_images(
 ) -> Tensor:
     """Image by image and class by class, as arrays: for a CPU."""
     images, flat = images_to_mine(cam, labels, image_labels)
-    refined = np.empty_like(flat)
+    refined: Array = np.empty(flat.shape, flat.dtype)
     in_range = True
     for result, maps, one in zip(refined, images, flat, strict=True):
         believed: Array = np.zeros(one.shape, bool)
