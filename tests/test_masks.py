@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -13,15 +14,16 @@ import torch
 import wsss_nonsalient as wn
 from tests.functions import LABEL_FUNCTIONS, Arguments, Function, arguments_of
 from tests.helpers import IMAGE_DTYPES, KINDS, Kind, assert_same, make_images
-from wsss_nonsalient import _array_masks, _masks, _values, confident, initial, nsrm, pom
+from wsss_nonsalient import _array_masks, _masks, _values
 from wsss_nonsalient._pom_thresholds import map_threshold
 
 
 @pytest.fixture
 def plain_ways(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """What a GPU and a compiled graph do, here."""
-    for module in (_masks, _values, confident, initial, nsrm, pom):
-        monkeypatch.setattr(module, "is_eager_cpu", lambda _: False)
+    for name, module in sys.modules.items():
+        if name.startswith("wsss_nonsalient.") and hasattr(module, "is_eager_cpu"):
+            monkeypatch.setattr(module, "is_eager_cpu", lambda _: False)
     return monkeypatch
 
 

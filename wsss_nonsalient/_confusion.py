@@ -42,11 +42,12 @@ def _count_arrays(
     num_cells = side * side
     # counters are added up for each part, so there are to be few of them beside its pixels
     num_lanes, size = (_LANES, _PART) if _LANES * num_cells <= _PART else (1, max(_PART, num_cells))
+    size = max(1, min(size, target.numel()))
     dtype = np.dtype(np.int16 if num_lanes * num_cells <= 2**15 else np.int64)
     columns = _Numbers(prediction, num_classes, ignore_index, dtype, size)
     rows = _Numbers(target, num_classes, ignore_index, dtype, size)
     regions = None if region is None else to_array(region.flatten())
-    lanes: Any = np.tile(np.arange(num_lanes, dtype=dtype) * num_cells, size // num_lanes)
+    lanes: Any = np.tile(np.arange(num_lanes, dtype=dtype) * num_cells, -(-size // num_lanes))
     counts = torch.zeros(num_lanes * num_cells, dtype=torch.int64, device="cpu")
     for start in range(0, target.numel(), size):
         part = slice(start, start + size)
@@ -77,9 +78,8 @@ class _Numbers:
         self.labels = to_array(labels.flatten())
         self.ignore_index, self.num_classes, self.dtype = ignore_index, num_classes, dtype
         self.are_labels = True  #: whether all others up to now were ``ignore_index``
-        # an array, with which NumPy takes a tenth of the minimum's time with a number
-        shape = min(part_size, len(self.labels))
-        self.largest: Any = np.full(shape, num_classes, bits(self.labels, signed=False).dtype)
+        # an array: of bytes and one number NumPy takes ten times as long for the minimum
+        self.largest: Any = np.full(part_size, num_classes, bits(self.labels, signed=False).dtype)
 
     def of(self, part: slice) -> Array:
         labels = self.labels[part]

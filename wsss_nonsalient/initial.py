@@ -163,7 +163,8 @@ def _label_one(
             np.maximum(winner, wins * dtype.type(c + 1), out=winner)
             own = None if strongest is maps[0][1] else strongest  # the caller's is not written to
             strongest = np.maximum(strongest, one, out=own)
-    is_object = _unit(strongest, saliency.dtype) > background
+    values = unit_interval(from_array(strongest), from_array(background).dtype)
+    is_object = to_array(values) > background
     is_object &= at_least(strongest, thresholds.fg)
     unsure |= _above(strongest, thresholds.attention, thresholds.fg)
     ignored = (confident >= 2) | (unsure & ~is_object)
@@ -174,14 +175,6 @@ def _above(maps: Array, threshold: float, fg_threshold: float) -> Array:
     """Where maps are above a threshold after values < fg_threshold became 0."""
     mask = above(maps, threshold)
     return mask if threshold >= fg_threshold else mask & at_least(maps, fg_threshold)
-
-
-def _unit(maps: Array, dtype: np.dtype[Any]) -> Array:
-    """Maps in [0, 1]: uint8 means value / 255."""
-    if maps.dtype != np.uint8:
-        return maps
-    values: Array = maps.astype(dtype) / dtype.type(255)
-    return values
 
 
 def _label_batch(

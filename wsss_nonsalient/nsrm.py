@@ -121,8 +121,12 @@ def nsrm_mask(
         native, void = _drop_absent(native, others, image_labels, ignore_index)
     is_complex = (image_labels != 0).sum(dim=-1) >= min_classes
     options = _Options(kernel_size, keep_ignored, ignore_index)
-    mask = _mask_images if is_eager_cpu(prediction) else _mask_batch
-    result = mask(native, others, saliency, is_complex, options)
+    if is_eager_cpu(prediction):
+        result = _mask_images(native, others, saliency, is_complex, options)
+    else:
+        is_salient = None if saliency is None else saliency.detach() != 0
+        masked = _masked(native, others, is_salient, options)
+        result = torch.where(is_complex[..., None, None], masked, native)
     if void is not None:
         result = result.masked_fill(void, ignore_index)
     return result.to(prediction.dtype)
@@ -150,19 +154,6 @@ def _mask_images(
         is_salient = None if salient is None else salient[image] != 0
         labels[image] = _masked(labels[image], others[image], is_salient, options)
     return result
-
-
-def _mask_batch(
-    prediction: Tensor,
-    pseudo_labels: Tensor,
-    saliency: Tensor | None,
-    is_complex: Tensor,
-    options: _Options,
-) -> Tensor:
-    """All images in one go: for a GPU, and compiled."""
-    is_salient = None if saliency is None else saliency.detach() != 0
-    masked = _masked(prediction, pseudo_labels, is_salient, options)
-    return torch.where(is_complex[..., None, None], masked, prediction)
 
 
 def _masked(
